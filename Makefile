@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What a person or CI calls; `make help` lists it. The modules' own makefile is Kbuild.
+#
+# Everything runs in the toolbox (scripts/toolbox), except with KDIR=, which builds natively.
+
+.DEFAULT_GOAL := modules
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+MAKEFLAGS += --no-print-directory
+
+FLAVOUR ?= 7.3-amd64
+
+targets := modules modules_install test-modules clippy doc rust-analyzer check test \
+	   run shell harness kernels update
+
+.PHONY: help clean distclean $(targets)
+
+help:
+	@sed -n 's/^## \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
+
+clean:
+	@rm -rf build
+
+distclean: clean
+	@scripts/toolbox clean --all
+
+## Two commands:
+##   make run              boot a stock kernel in a guest, load a module built here, show what it does
+##   make test             run every test; TESTS=pattern runs a part, LIST=1 only lists them
+##
+## Build, for FLAVOUR=7.3-amd64 (default), another series and flavour, an ABI, or debug:
+##   make modules          build the modules, in build/<kernel release>; W=1 warns more
+##   make modules KDIR=    build them natively, against a build tree of this machine
+##   make modules_install  install them below INSTALL_MOD_PATH
+##   make test-modules     build the modules that only tests load, the KUnit suites among them
+##   make kernels          make ready what tests boot: stock kernels, and the debug kernel
+##   make update           look for newer kernels on the mirror
+##   make clean            remove build; the cache stays
+##   make distclean        remove the cache, too
+##
+## Work:
+##   make shell            an interactive guest, with the modules at hand
+##   make check            every gate: format, lints, documentation, spelling, commits, ...
+##   make clippy           lint the modules
+##   make doc              document the support crate, in build/<kernel release>-doc/rust/doc
+##   make rust-analyzer    write rust-project.json, for an editor
+
+ifeq ($(RUST_VIRTIO_TOOLBOX)$(KDIR),)
+
+# Outside: the same target in the toolbox. Variables of the command line are in MAKEFLAGS.
+$(filter-out modules_install,$(targets)):
+	+@scripts/toolbox run make $@
+
+# This machine's /lib/modules is not in the toolbox.
+modules_install:
+	+@scripts/toolbox run make modules && rm -rf build/install && \
+		scripts/toolbox run make $@ INSTALL_MOD_PATH=$(CURDIR)/build/install
+	@set -e; for i in build/install/lib/modules/*; do \
+		mkdir -p $(INSTALL_MOD_PATH)/lib/modules; \
+		cp -r $$i $(INSTALL_MOD_PATH)/lib/modules/; \
+		if [ -e $(INSTALL_MOD_PATH)/lib/modules/$${i##*/}/modules.builtin ]; then \
+			PATH=$$PATH:/sbin:/usr/sbin depmod -b "$(INSTALL_MOD_PATH)/" $${i##*/}; \
+		fi \
+	done
+
+else
+
+export FLAVOUR KDIR
+
+kbuild = +@scripts/kbuild
+# The newer Rust of the toolbox is for userspace; the kernel's own is in the default path.
+cargo = PATH=/opt/rust/usr/bin:$$PATH cargo
+harness := build/cargo/release/harness
+
+modules:
+	$(kbuild) '' $@
+
+# The key that the distribution signs with is its own: see Documentation/building.rst.
+modules_install:
+	$(kbuild) '' CONFIG_MODULE_SIG_ALL= $@
+
+test-modules:
+	$(kbuild) -tests BUILD=tests modules
+
+clippy:
+	$(kbuild) -clippy CLIPPY=1 W=1 modules
+
+doc:
+	$(kbuild) -doc KERNEL_EXT_DOC=y modules
+
+harness:
+	+@cd tests && { $(cargo) build --release --locked 2>&1 | { grep -v '^ *Finished' || true; } }
+
+kernels:
+	@for i in 7.3-amd64 7.3-cloud-amd64 7.2-amd64 debug; do scripts/kernel $$i || exit; done
+
+update:
+	@scripts/rust-kernel-headers --cache $(RUST_VIRTIO_CACHE)/kernels --update --list | tail -n 20
+
+ifdef LIST
+test: harness
+	@$(harness) list $(TESTS)
+else
+# The modules of each kernel that the tests load, one kernel after the other: each uses all CPUs.
+test: harness
+	+@for i in $$($(harness) kernels $(TESTS)); do \
+		$(MAKE) modules test-modules FLAVOUR=$$i || exit; \
+	done
+	@$(harness) run $(TESTS)
+endif
+
+run: modules harness
+	@$(harness) guest --kernel $(FLAVOUR) --module rust_virtio_minimal --device virtio-rng-pci \
+		--run 'modprobe rust_virtio_minimal' \
+		--run 'dmesg | grep "rust_virtio_minimal virtio"' \
+		--run 'lsmod; readlink /sys/bus/virtio/devices/virtio0/driver'
+
+shell: modules
+	@scripts/guest-shell $(FLAVOUR)
+
+rust-analyzer: modules
+	+@scripts/rust-project.py
+
+check:
+	+@scripts/check
+
+endif
