@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a test is, and what it has at hand while it runs.
+
+use crate::{
+    guest::{Builder, Guest},
+    kernel::Kernel,
+    paths::Scratch,
+    program::Program,
+};
+use anyhow::{Result, bail};
+use std::{
+    fmt, fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
+
+/// A test: a function, and what it needs.
+#[derive(Clone, Copy)]
+pub struct Test {
+    /// Its group, file and own name, separated by `::`.
+    pub name: &'static str,
+    /// What it does.
+    pub run: fn(&mut Cx) -> Result<()>,
+    /// How long it may take.
+    pub limit: Duration,
+    /// The kernels whose modules it loads.
+    pub kernels: &'static [&'static str],
+    /// How much memory its guests have, in MiB.
+    pub memory: u32,
+    /// Whether it runs alone, because it measures time.
+    pub alone: bool,
+    /// Whether it uses the network of the host.
+    pub network: bool,
+}
+
+impl Test {
+    /// A test that may take a minute, with a guest of 1 GiB.
+    pub const fn new(name: &'static str, run: fn(&mut Cx) -> Result<()>) -> Self {
+        Self {
+            name,
+            run,
+            limit: Duration::from_secs(60),
+            kernels: &[],
+            memory: 1024,
+            alone: false,
+            network: false,
+        }
+    }
+
+    /// Sets the time limit, in seconds.
+    pub const fn limit(mut self, seconds: u64) -> Self {
+        self.limit = Duration::from_secs(seconds);
+        self
+    }
+
+    /// Names the kernels whose modules it loads.
+    pub const fn kernels(mut self, kernels: &'static [&'static str]) -> Self {
+        self.kernels = kernels;
+        self
+    }
+
+    /// Tells how much memory it takes, in MiB.
+    pub const fn memory(mut self, mebibytes: u32) -> Self {
+        self.memory = mebibytes;
+        self
+    }
+
+    /// Has it run while no other test does.
+    pub const fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    /// Lets it use the network of the host.
+    pub const fn network(mut self) -> Self {
+        self.network = true;
+        self
+    }
+}
+
+/// Why a test did not run. As an error, it makes a test skipped.
+#[derive(Debug)]
+pub struct Skip(pub String);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+/// How a test or one of its cases ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it should.
+    Passed,
+    /// It did not run, for this reason.
+    Skipped(String),
+    /// It failed, for this reason.
+    Failed(String),
+}
+
+impl From<Result<()>> for Verdict {
+    fn from(result: Result<()>) -> Self {
+        match result {
+            Ok(()) => Self::Passed,
+            Err(error) => match error.downcast::<Skip>() {
+                Ok(skip) => Self::Skipped(skip.0),
+                Err(error) => Self::Failed(format!("{error:#}")),
+            },
+        }
+    }
+}
+
+/// The context of a test that runs: its guests, its artefacts, its cases.
+pub struct Cx {
+    artefacts: PathBuf,
+    guests: Vec<Arc<Guest>>,
+    scratches: Vec<Scratch>,
+    failed_cases: u32,
+    verdicts: fs::File,
+}
+
+impl Cx {
+    /// Makes a context; what the test leaves goes to directory `artefacts`.
+    pub fn new(artefacts: &Path) -> Result<Self> {
+        Ok(Self {
+            artefacts: artefacts.to_owned(),
+            guests: Vec::new(),
+            scratches: Vec::new(),
+            failed_cases: 0,
+            verdicts: fs::File::create(artefacts.join(VERDICTS))?,
+        })
+    }
+
+    /// Returns the directory for what the test leaves; it is kept if the test fails.
+    pub fn artefacts(&self) -> &Path {
+        &self.artefacts
+    }
+
+    /// Finds a kernel, and starts the description of a guest that boots it.
+    pub fn kernel(&self, flavour: &str) -> Result<Builder> {
+        Ok(Builder::new(&Kernel::find(flavour)?))
+    }
+
+    /// Boots a guest. When the test has ended, it is shut down and looked at for leaks and
+    /// complaints.
+    pub fn boot(&mut self, builder: &Builder) -> Result<Arc<Guest>> {
+        let guest = builder.boot(&self.artefacts)?;
+        self.guests.push(Arc::clone(&guest));
+        Ok(guest)
+    }
+
+    /// Runs a part of the test that has a result of its own. The test goes on if it fails.
+    pub fn case(&mut self, name: &str, run: impl FnOnce(&mut Self) -> Result<()>) {
+        let verdict = Verdict::from(run(self));
+        self.add_case(name, &verdict);
+    }
+
+    /// Adds the result of a part of the test that something else has run.
+    pub fn add_case(&mut self, name: &str, verdict: &Verdict) {
+        if matches!(verdict, Verdict::Failed(_)) {
+            self.failed_cases += 1;
+        }
+        self.tell(Some(name), verdict);
+    }
+
+    /// Makes a directory with a short name, for sockets; it ends with the test.
+    pub fn scratch(&mut self) -> Result<PathBuf> {
+        let scratch = Scratch::new()?;
+        let path = scratch.path().to_owned();
+        self.scratches.push(scratch);
+        Ok(path)
+    }
+
+    /// Starts a program of the host, such as a backend. It is killed when the handle is dropped.
+    pub fn spawn(&self, command: &mut Command) -> Result<Program> {
+        Program::spawn(command, &self.artefacts)
+    }
+
+    /// Ends the test: shuts its guests down, and fails if any of them has complained.
+    pub fn finish(&mut self, result: Result<()>) -> Verdict {
+        let mut problems = Vec::new();
+        let mut verdict = Verdict::from(result);
+        if let Verdict::Failed(why) = &verdict {
+            problems.push(why.clone());
+        }
+        for guest in self.guests.drain(..) {
+            match guest.shut_down() {
+                Ok(splats) => problems.extend(
+                    splats
+                        .iter()
+                        .map(|splat| format!("the kernel of {} complains: {splat}", guest.name())),
+                ),
+                Err(error) => problems.push(format!("{error:#}")),
+            }
+        }
+        if self.failed_cases > 0 {
+            problems.push(format!("{} of its cases failed", self.failed_cases));
+        }
+        if !problems.is_empty() {
+            verdict = Verdict::Failed(problems.join("\n"));
+        }
+        verdict
+    }
+
+    /// Tells the runner how the test, or a case of it, ended.
+    pub fn tell(&self, case: Option<&str>, verdict: &Verdict) {
+        Self::tell_to(&self.verdicts, case, verdict);
+    }
+
+    /// Does the same, for whoever has the file of the verdicts only.
+    pub fn tell_to(mut verdicts: &fs::File, case: Option<&str>, verdict: &Verdict) {
+        let (outcome, why) = match verdict {
+            Verdict::Passed => ("passed", ""),
+            Verdict::Skipped(why) => ("skipped", why.as_str()),
+            Verdict::Failed(why) => ("failed", why.as_str()),
+        };
+        let line = serde_json::json!({ "case": case, "outcome": outcome, "why": why });
+        if let Err(error) = writeln!(verdicts, "{line}") {
+            eprintln!("the verdict cannot be written: {error}");
+        }
+    }
+}
+
+/// The file of a test's artefacts that has its verdicts, a line of JSON each.
+pub const VERDICTS: &str = "verdicts.json";
+
+/// Reads what [`Cx::tell`] wrote.
+pub fn read_verdict(line: &str) -> Result<(Option<String>, Verdict)> {
+    let value: serde_json::Value = serde_json::from_str(line)?;
+    let why = value["why"].as_str().unwrap_or_default().to_owned();
+    let verdict = match value["outcome"].as_str() {
+        Some("passed") => Verdict::Passed,
+        Some("skipped") => Verdict::Skipped(why),
+        Some("failed") => Verdict::Failed(why),
+        _ => bail!("not a verdict: {line}"),
+    };
+    Ok((value["case"].as_str().map(str::to_owned), verdict))
+}

@@ -1,0 +1,535 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Guests: a kernel in a QEMU, with the devices that a test asks for, and a shell to drive it.
+
+mod agent;
+mod cpio;
+mod hang;
+mod initramfs;
+mod qmp;
+
+pub use agent::Output;
+
+use crate::{
+    kernel::Kernel,
+    paths::Scratch,
+    program::Program,
+    splat::{self, Splat},
+};
+use agent::Agent;
+use anyhow::{Context, Result, ensure};
+use initramfs::Contents;
+use qmp::Qmp;
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+/// How long a guest may take to boot, with other guests beside it.
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long a guest may take to power itself off.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(60);
+
+/// The guests of this process, for whoever looks into a hang.
+static GUESTS: Mutex<Vec<Weak<Guest>>> = Mutex::new(Vec::new());
+
+/// A guest to be.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    kernel: Kernel,
+    name: String,
+    memory: u32,
+    cpus: u32,
+    devices: Vec<String>,
+    append: Vec<String>,
+    shares: Vec<(PathBuf, String)>,
+    contents: Contents,
+}
+
+impl Builder {
+    /// A guest with two CPUs and without devices.
+    pub fn new(kernel: &Kernel) -> Self {
+        Self {
+            kernel: kernel.clone(),
+            name: "guest".to_owned(),
+            memory: if kernel.is_debug() { 1024 } else { 512 },
+            cpus: 2,
+            devices: Vec::new(),
+            append: Vec::new(),
+            shares: Vec::new(),
+            contents: Contents::default(),
+        }
+    }
+
+    /// Names the guest, where a test has several: its log is called after it.
+    pub fn name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Sets the memory, in MiB.
+    pub fn memory(mut self, mebibytes: u32) -> Self {
+        self.memory = mebibytes;
+        self
+    }
+
+    /// Sets the number of CPUs.
+    pub fn cpus(mut self, cpus: u32) -> Self {
+        self.cpus = cpus;
+        self
+    }
+
+    /// Adds a device, as QEMU's option `-device` takes it.
+    pub fn device(self, device: &str) -> Self {
+        self.qemu(&["-device", device])
+    }
+
+    /// Adds options of QEMU.
+    pub fn qemu(mut self, options: &[&str]) -> Self {
+        self.devices.extend(options.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Adds to the kernel's command line.
+    pub fn append(mut self, parameter: &str) -> Self {
+        self.append.push(parameter.to_owned());
+        self
+    }
+
+    /// Adds a program of the toolbox to what busybox has.
+    pub fn tool(mut self, name: &str) -> Self {
+        self.contents.tools.push(name.to_owned());
+        self
+    }
+
+    /// Adds a module that comes with the kernel, and those that it needs.
+    pub fn kernel_module(mut self, name: &str) -> Self {
+        self.contents.kernel_modules.push(name.to_owned());
+        self
+    }
+
+    /// Adds a module that was built here for this kernel.
+    pub fn module(mut self, name: &str) -> Result<Self> {
+        let path = self.kernel.built_module(name)?;
+        self.contents.modules.push(path);
+        Ok(self)
+    }
+
+    /// Adds the file of a module.
+    pub fn module_file(mut self, path: &Path) -> Self {
+        self.contents.modules.push(path.to_owned());
+        self
+    }
+
+    /// Adds a file.
+    pub fn file(mut self, path: &str, content: &[u8]) -> Self {
+        self.contents
+            .files
+            .push((path.to_owned(), content.to_owned()));
+        self
+    }
+
+    /// Shares a directory of the host: it is on `/mnt/TAG` of the guest.
+    pub fn share(mut self, directory: &Path, tag: &str) -> Self {
+        self.shares.push((directory.to_owned(), tag.to_owned()));
+        self.kernel_module("9pnet_virtio").kernel_module("9p")
+    }
+
+    /// Returns the command that starts QEMU. Its sockets are in `sockets`, its log in `log`.
+    fn command(&self, sockets: &Path, log: &Path) -> Command {
+        let memory = self.memory;
+        let socket = |name: &str| {
+            format!(
+                "socket,id={name},path={}/{name},server=on,wait=off",
+                sockets.display()
+            )
+        };
+        let mut append = format!(
+            "console=ttyS0 loglevel=5 printk.time=1 panic=-1 nokaslr sysrq_always_enabled unknown_nmi_panic {}",
+            self.append.join(" ")
+        );
+        if self.kernel.is_debug() {
+            // By default, KASAN reports only once, and KUnit runs nothing.
+            append.push_str(" kasan_multi_shot kunit.enable=1 kunit.autorun=1");
+        }
+
+        let mut command = Command::new("qemu-system-x86_64");
+        command
+            .args([
+                "-nodefaults",
+                "-no-user-config",
+                "-no-reboot",
+                "-display",
+                "none",
+            ])
+            // With five levels of page tables, KASAN takes interrupts during the identification of
+            // the CPU for wild accesses.
+            .args(["-accel", accelerator(), "-cpu", "max,la57=off"])
+            .args(["-smp", &self.cpus.to_string(), "-m", &format!("{memory}M")])
+            .arg("-kernel")
+            .arg(&self.kernel.image)
+            .arg("-initrd")
+            .arg(sockets.join("initrd"))
+            .args(["-append", append.trim()])
+            .args([
+                "-chardev",
+                &format!("{},logfile={}", socket("console"), log.display()),
+            ])
+            .args(["-serial", "chardev:console"])
+            .args(["-chardev", &socket("agent"), "-serial", "chardev:agent"])
+            .args([
+                "-chardev",
+                &socket("qmp"),
+                "-object",
+                "monitor-qmp,id=monitor,chardev=qmp",
+            ])
+            .args(["-chardev", &socket("gdb"), "-gdb", "chardev:gdb"]);
+        // A vhost-user device's backend maps the memory of the guest.
+        if self
+            .devices
+            .iter()
+            .any(|device| device.contains("vhost-user"))
+        {
+            command
+                .args(["-machine", "q35,memory-backend=memory"])
+                .args([
+                    "-object",
+                    &format!("memory-backend-memfd,id=memory,size={memory}M,share=on"),
+                ]);
+        } else {
+            command.args(["-machine", "q35"]);
+        }
+        for (directory, tag) in &self.shares {
+            command.args([
+                "-virtfs",
+                &format!(
+                    "local,path={},mount_tag={tag},security_model=none,multidevs=remap",
+                    directory.display()
+                ),
+            ]);
+        }
+        command.args(&self.devices);
+        command
+    }
+
+    fn write_initrd(&self, path: &Path) -> Result<()> {
+        let file = File::create(path).context("making the initial file system")?;
+        self.contents
+            .write(&self.kernel, std::io::BufWriter::new(file))
+            .map(|_| ())
+            .context("writing the initial file system")
+    }
+
+    /// Boots the guest; its log is kept in directory `artefacts`.
+    pub fn boot(&self, artefacts: &Path) -> Result<Arc<Guest>> {
+        let sockets = Scratch::new()?;
+        self.write_initrd(&sockets.path().join("initrd"))?;
+        let log = artefacts.join(format!("{}.serial.log", self.name));
+        let _ = fs::remove_file(&log);
+        let messages = artefacts.join(format!("{}.qemu.log", self.name));
+
+        let started = Instant::now();
+        let mut qemu = Program::spawn_to(&mut self.command(sockets.path(), &log), &messages)?;
+        let failed = |what: anyhow::Error| {
+            let text = fs::read_to_string(&messages).unwrap_or_default();
+            what.context(format!("QEMU does not start: {}", text.trim()))
+        };
+        let qmp = qemu
+            .wait_for(&sockets.path().join("qmp"))
+            .and_then(|()| Qmp::connect(&sockets.path().join("qmp")))
+            .map_err(failed)?;
+        let agent = Agent::connect(&sockets.path().join("agent")).map_err(failed)?;
+
+        let guest = Arc::new(Guest {
+            name: self.name.clone(),
+            kernel: self.kernel.clone(),
+            artefacts: artefacts.to_owned(),
+            log,
+            seen: Mutex::new(0),
+            tainted: Mutex::new(false),
+            qemu: Mutex::new(qemu),
+            qmp: Mutex::new(qmp),
+            agent: Mutex::new(agent),
+            boot_time: Mutex::new(Duration::ZERO),
+            sockets,
+        });
+        lock(&GUESTS).push(Arc::downgrade(&guest));
+
+        let ready = lock(&guest.agent).wait_ready(started + BOOT_LIMIT);
+        ready.map_err(|error| guest.explain(error))?;
+        *lock(&guest.boot_time) = started.elapsed();
+        for (_, tag) in &self.shares {
+            guest.sh(&format!(
+                "modprobe 9pnet_virtio && modprobe 9p && mkdir -p /mnt/{tag} &&
+                 mount -t 9p -o trans=virtio,version=9p2000.L {tag} /mnt/{tag}"
+            ))?;
+        }
+        Ok(guest)
+    }
+
+    /// Boots the guest for a person, whose terminal is its console; returns when it is off.
+    pub fn interactive(&self) -> Result<()> {
+        let sockets = Scratch::new()?;
+        let mut builder = self.clone().append("rv.interactive");
+        builder.append.push("loglevel=4".to_owned());
+        builder.write_initrd(&sockets.path().join("initrd"))?;
+        let mut command = builder.command(sockets.path(), Path::new("/dev/null"));
+        // The last one of two options with the same meaning counts, but not for serial ports.
+        let arguments: Vec<_> = command
+            .get_args()
+            .map(|argument| match argument.to_str() {
+                Some("chardev:console") => "mon:stdio".into(),
+                _ => argument.to_owned(),
+            })
+            .collect();
+        command = Command::new(command.get_program());
+        let status = command.args(arguments).status().context("starting QEMU")?;
+        ensure!(status.success(), "QEMU ends with {status}");
+        Ok(())
+    }
+}
+
+/// A guest that has booted. It is killed when its last owner drops it.
+pub struct Guest {
+    name: String,
+    kernel: Kernel,
+    artefacts: PathBuf,
+    log: PathBuf,
+    /// How much of the log was looked at for complaints.
+    seen: Mutex<usize>,
+    /// Whether a complaint was taken: the kernel stays tainted.
+    tainted: Mutex<bool>,
+    qemu: Mutex<Program>,
+    qmp: Mutex<Qmp>,
+    agent: Mutex<Agent>,
+    boot_time: Mutex<Duration>,
+    sockets: Scratch,
+}
+
+impl Guest {
+    /// Returns its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns how long it took from the start of QEMU to the first command.
+    pub fn boot_time(&self) -> Duration {
+        *lock(&self.boot_time)
+    }
+
+    /// Runs a command of the shell, whatever its exit status is. It may take as long as the test.
+    pub fn run(&self, command: &str) -> Result<Output> {
+        // The time limit of the test ends what never ends.
+        self.run_within(command, Duration::from_secs(24 * 3600))
+    }
+
+    /// Runs a command of the shell that may take `limit`.
+    pub fn run_within(&self, command: &str, limit: Duration) -> Result<Output> {
+        let output = lock(&self.agent).run(command, Instant::now() + limit);
+        output.map_err(|error| self.explain(error))
+    }
+
+    /// Runs a command of the shell, which must succeed; returns what it prints.
+    pub fn sh(&self, command: &str) -> Result<String> {
+        let output = self.run(command)?;
+        ensure!(
+            output.status == 0,
+            "the guest's command\n{command}\nends with status {}:\n{}",
+            output.status,
+            output.text
+        );
+        Ok(output.text)
+    }
+
+    /// Returns the kernel's log of this guest until now, as its console shows it.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Executes a command of QEMU's machine protocol.
+    pub fn qmp(&self, command: &str, arguments: serde_json::Value) -> Result<serde_json::Value> {
+        lock(&self.qmp).execute(command, arguments)
+    }
+
+    /// Takes the complaints since the last time. A test that provokes them calls this; any that is
+    /// left at the end fails the test.
+    pub fn take_splats(&self) -> Vec<Splat> {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let mut seen = lock(&self.seen);
+        // The last line may be incomplete.
+        let end = log
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1);
+        let new = String::from_utf8_lossy(&log[(*seen).min(end)..end]).into_owned();
+        *seen = end;
+        let splats = splat::find(&new);
+        if !splats.is_empty() {
+            *lock(&self.tainted) = true;
+        }
+        splats
+    }
+
+    /// Looks for memory that nobody refers to, where the kernel can.
+    pub fn find_leaks(&self) -> Result<Vec<Splat>> {
+        if !self.kernel.is_debug() {
+            return Ok(Vec::new());
+        }
+        // The allocator's own caches have stale pointers to what it gave away: they are emptied.
+        // What was allocated in the last 5 seconds is never reported, nor what has changed since
+        // the scan before.
+        let report = self.sh("for i in /sys/kernel/slab/*/shrink; do echo 1 >$i; done
+             cd /sys/kernel/debug; echo scan >kmemleak; sleep 6; echo scan >kmemleak
+             cat kmemleak; echo clear >kmemleak")?;
+        let path = self.artefacts.join(format!("{}.kmemleak", self.name));
+        fs::write(&path, &report)?;
+        let mut objects = report
+            .lines()
+            .filter(|line| line.starts_with("unreferenced object"));
+        let first = objects.next();
+        let more = objects.count();
+        Ok(first
+            .map(|first| Splat {
+                kind: splat::Kind::Kmemleak,
+                line: format!("{first} and {more} more, see {}", path.display()),
+            })
+            .into_iter()
+            .collect())
+    }
+
+    /// Ends the guest: looks for leaks, powers it off. Returns every complaint that nobody took.
+    pub fn shut_down(&self) -> Result<Vec<Splat>> {
+        let mut splats = Vec::new();
+        if lock(&self.qemu).is_running() {
+            splats.append(&mut self.find_leaks()?);
+            let flags = self.sh("cat /proc/sys/kernel/tainted")?;
+            // The command that ends the shell has no answer.
+            let off = lock(&self.agent).run("sync; poweroff -f", Instant::now() + SHUTDOWN_LIMIT);
+            if !lock(&self.qemu).wait(SHUTDOWN_LIMIT)? {
+                return Err(self.explain(match off {
+                    Ok(output) => anyhow::anyhow!("it does not power off: {}", output.text),
+                    Err(error) => error.context("it does not power off"),
+                }));
+            }
+            splats.append(&mut self.take_splats());
+            if splats.is_empty() && !*lock(&self.tainted) {
+                splats.extend(splat::taint(flags.trim().parse()?));
+            }
+        } else {
+            splats.append(&mut self.take_splats());
+        }
+        Ok(splats)
+    }
+
+    /// Waits until the guest is off, and returns whether it was in time.
+    pub fn wait_off(&self, limit: Duration) -> Result<bool> {
+        lock(&self.qemu).wait(limit)
+    }
+
+    /// Cuts its power.
+    pub fn kill(&self) {
+        lock(&self.qemu).kill();
+    }
+
+    /// Adds to an error what the guest shows: the end of its log, and its state if it is alive.
+    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let alive = lock(&self.qemu).is_running();
+        if alive {
+            hang::look(self);
+        }
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        let end = lines[lines.len().saturating_sub(12)..].join("\n");
+        error.context(format!(
+            "{} ({}) {}; its log ends with\n{end}\n",
+            self.name,
+            self.kernel.release,
+            if alive { "hangs" } else { "is off" },
+        ))
+    }
+}
+
+/// Looks into every guest of this process, and ends it.
+pub fn look_and_kill_all() {
+    let guests = lock(&GUESTS).clone();
+    for guest in guests.iter().filter_map(Weak::upgrade) {
+        hang::look(&guest);
+        // The test's thread may hold the lock of the process, but not for long.
+        guest.kill();
+    }
+}
+
+/// What QEMU runs the guest with: KVM where it works, as far as can be told without trying.
+///
+/// A machine may have `/dev/kvm` without a processor that can do it. `RUST_VIRTIO_ACCEL` overrides.
+pub fn accelerator() -> &'static str {
+    static CHOICE: std::sync::OnceLock<&str> = std::sync::OnceLock::new();
+    CHOICE.get_or_init(|| {
+        if let Ok(choice) = std::env::var("RUST_VIRTIO_ACCEL") {
+            return if choice == "kvm" {
+                "kvm"
+            } else {
+                "tcg,thread=multi"
+            };
+        }
+        let capable = fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| {
+            text.lines()
+                .filter(|line| line.starts_with("flags"))
+                .any(|line| line.split(' ').any(|flag| flag == "vmx" || flag == "svm"))
+        });
+        let allowed = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/kvm")
+            .is_ok();
+        if capable && allowed {
+            "kvm"
+        } else {
+            "tcg,thread=multi"
+        }
+    })
+}
+
+/// Locks a mutex, also after a thread has panicked with it: a test that fails must still clean up.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernel() -> Kernel {
+        Kernel {
+            flavour: "x".to_owned(),
+            release: "1.2.3".to_owned(),
+            tree: PathBuf::new(),
+            image: PathBuf::from("/vmlinuz"),
+            modules: PathBuf::new(),
+        }
+    }
+
+    fn arguments(builder: &Builder) -> String {
+        let command = builder.command(Path::new("/s"), Path::new("/l"));
+        let words: Vec<_> = command
+            .get_args()
+            .map(|word| word.to_string_lossy())
+            .collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn memory_is_shared_with_a_backend_only() {
+        let builder = Builder::new(&kernel()).memory(256).cpus(3);
+
+        assert!(arguments(&builder).contains("-smp 3 -m 256M"));
+        assert!(!arguments(&builder).contains("memfd"));
+        let builder = builder.qemu(&["-netdev", "vhost-user,id=n,chardev=c"]);
+        assert!(arguments(&builder).contains("size=256M,share=on"));
+        assert!(arguments(&builder).contains("q35,memory-backend=memory"));
+    }
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where things are.
+
+use anyhow::{Context, Result};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+/// The root of the project's sources.
+pub fn project() -> &'static Path {
+    // This crate is in tests/harness.
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// The project's cache: the toolbox, kernels, ...
+pub fn cache() -> Result<PathBuf> {
+    env::var_os("RUST_VIRTIO_CACHE")
+        .map(PathBuf::from)
+        .context("RUST_VIRTIO_CACHE is not set: this runs in the toolbox, see make help")
+}
+
+/// Where what a failed test leaves is kept.
+pub fn artefacts() -> PathBuf {
+    let path = project().join("build/artefacts");
+    fs::canonicalize(&path).unwrap_or(path)
+}
+
+/// A directory that ends with its owner. Its name is short, as those of sockets must be.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes a directory.
+    pub fn new() -> Result<Self> {
+        let base = env::temp_dir();
+        for attempt in 0_u32.. {
+            let path = base.join(format!("rv-{}-{attempt}", std::process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    return Err(error).with_context(|| format!("making {}", path.display()));
+                }
+            }
+        }
+        unreachable!("the loop has no end")
+    }
+
+    /// Returns its path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed lies in a directory for temporary files.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A program of the host that runs beside a test: QEMU, a backend, ...
+
+use anyhow::{Context, Result, bail, ensure};
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a program may take to make its socket.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// A program that runs. It is killed when it is dropped.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Program {
+    /// Starts it; what it prints goes to a log, called after it, in directory `artefacts`.
+    pub fn spawn(command: &mut Command, artefacts: &Path) -> Result<Self> {
+        let name = Path::new(command.get_program())
+            .file_name()
+            .context("a program has no name")?
+            .to_string_lossy()
+            .into_owned();
+        Self::spawn_to(command, &artefacts.join(format!("{name}.log")))
+    }
+
+    /// Starts it; what it prints goes to file `log`.
+    pub fn spawn_to(command: &mut Command, log: &Path) -> Result<Self> {
+        let file = File::create(log)?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("starting {}", command.get_program().display()))?;
+        Ok(Self {
+            child,
+            log: log.to_owned(),
+        })
+    }
+
+    /// Waits until it has made the socket at `path`.
+    pub fn wait_for(&mut self, path: &Path) -> Result<()> {
+        let deadline = Instant::now() + START_LIMIT;
+        while !path.exists() {
+            if let Some(status) = self.child.try_wait()? {
+                let text = fs::read_to_string(&self.log).unwrap_or_default();
+                bail!("it ends with {status}: {}", text.trim());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "it does not make {}",
+                path.display()
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Tells whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits for its end, and returns whether it came within `limit`.
+    pub fn wait(&mut self, limit: Duration) -> Result<bool> {
+        let deadline = Instant::now() + limit;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                return Ok(false);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(true)
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
