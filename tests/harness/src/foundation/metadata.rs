@@ -183,7 +183,15 @@ pub fn says_what_is_wrong(cx: &mut Cx) -> Result<()> {
         let fake = Fake::new(cx)?;
         fs::remove_dir_all(fake.cache.join(".apt"))?;
         fake.replace("apt-get", "exec /usr/bin/apt-get -o Acquire::http::Proxy=http://127.0.0.1:9 -o Acquire::https::Proxy=http://127.0.0.1:9 -o Acquire::Retries=0 \"$@\"")?;
-        fake.refuses(&[STOCK], &["package lists cannot be read", "check the network"])
+        fake.refuses(&[STOCK], &["package lists cannot be read", "check the network"])?;
+
+        // Lists that are there stay: what needs no network goes on.
+        fs::remove_dir_all(fake.cache.join(".apt"))?;
+        copy_of(&paths::cache()?.join("kernels/.apt"), &fake.cache.join(".apt"))?;
+        fake.call(&["--update", "--list"])?.fails_with(&["package lists cannot be read"])?;
+        let list = fake.call(&["--list"])?;
+        ensure!(list.success && list.text.contains("7.3."), "{}", list.text);
+        Ok(())
     });
     cx.case("no_space", |cx| {
         let fake = Fake::new(cx)?;
