@@ -102,8 +102,9 @@ ifdef LIST
 test: harness
 	@$(harness) list $(TESTS)
 else
-# The modules of each kernel that the tests load, one kernel after the other: each uses all CPUs.
+# What the tests need of each kernel, one kernel after the other: each uses all CPUs.
 test: harness
+	@for i in $$($(harness) trees $(TESTS)); do scripts/kernel $$i >/dev/null || exit; done
 	+@for i in $$($(harness) kernels $(TESTS)); do \
 		$(MAKE) modules test-modules FLAVOUR=$$i || exit; \
 	done

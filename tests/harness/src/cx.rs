@@ -29,6 +29,8 @@ pub struct Test {
     pub limit: Duration,
     /// The kernels whose modules it loads.
     pub kernels: &'static [&'static str],
+    /// The kernels that it boots or builds for, beside those.
+    pub trees: &'static [&'static str],
     /// How much memory its guests have, in MiB.
     pub memory: u32,
     /// Whether it runs alone, because it measures time.
@@ -45,6 +47,7 @@ impl Test {
             run,
             limit: Duration::from_secs(60),
             kernels: &[],
+            trees: &[],
             memory: 1024,
             alone: false,
             network: false,
@@ -60,6 +63,12 @@ impl Test {
     /// Names the kernels whose modules it loads.
     pub const fn kernels(mut self, kernels: &'static [&'static str]) -> Self {
         self.kernels = kernels;
+        self
+    }
+
+    /// Names kernels that it boots or builds for, without our modules.
+    pub const fn trees(mut self, trees: &'static [&'static str]) -> Self {
+        self.trees = trees;
         self
     }
 

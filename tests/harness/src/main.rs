@@ -28,6 +28,7 @@ use std::{path::PathBuf, process::ExitCode, thread};
 const USAGE: &str = "\
 harness list [PATTERN ...]      list tests
 harness kernels [PATTERN ...]   list the kernels whose modules these tests load
+harness trees [PATTERN ...]     list the kernels that they use beside those
 harness run [OPTION ...] [PATTERN ...]
                                 run the tests whose name contains one of the patterns
     --jobs N                    at most N at a time, by default as many as there are CPUs
@@ -68,6 +69,12 @@ fn call() -> Result<bool> {
         "kernels" => {
             let tests = registry::matching(&patterns(&mut arguments)?)?;
             for kernel in registry::kernels(&tests) {
+                println!("{kernel}");
+            }
+        }
+        "trees" => {
+            let tests = registry::matching(&patterns(&mut arguments)?)?;
+            for kernel in registry::trees(&tests) {
                 println!("{kernel}");
             }
         }

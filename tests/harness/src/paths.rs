@@ -6,12 +6,17 @@ use anyhow::{Context, Result};
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 /// The root of the project's sources.
 pub fn project() -> &'static Path {
-    // This crate is in tests/harness.
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+    static PROJECT: OnceLock<PathBuf> = OnceLock::new();
+    PROJECT.get_or_init(|| {
+        // This crate is in tests/harness.
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+    })
 }
 
 /// The project's cache: the toolbox, kernels, ...
@@ -23,8 +28,7 @@ pub fn cache() -> Result<PathBuf> {
 
 /// Where what a failed test leaves is kept.
 pub fn artefacts() -> PathBuf {
-    let path = project().join("build/artefacts");
-    fs::canonicalize(&path).unwrap_or(path)
+    project().join("build/artefacts")
 }
 
 /// A directory that ends with its owner. Its name is short, as those of sockets must be.

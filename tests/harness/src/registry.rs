@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 
 /// Returns every test. Those of group `selftest` fail on purpose.
 pub fn all() -> impl Iterator<Item = Test> {
-    foundation::TESTS.iter().chain(selftest::TESTS).copied()
+    foundation::TESTS
+        .iter()
+        .chain(selftest::TESTS)
+        .copied()
 }
 
 /// Returns the tests whose name contains one of `patterns`, or all if there is none. Those that
@@ -41,6 +44,11 @@ pub fn kernels(tests: &[Test]) -> BTreeSet<&'static str> {
         .flat_map(|test| test.kernels)
         .copied()
         .collect()
+}
+
+/// Returns the kernels that the tests boot or build for, beside those.
+pub fn trees(tests: &[Test]) -> BTreeSet<&'static str> {
+    tests.iter().flat_map(|test| test.trees).copied().collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod toolbox;
 
 use crate::{
     cx::Test,
-    kernel::{CLOUD, DEBUG, STOCK},
+    kernel::{CLOUD, DEBUG, OLDER, STOCK},
     paths,
 };
 use anyhow::{Context, Result, ensure};
@@ -27,7 +27,9 @@ use std::{
 
 /// The tests of this group.
 pub const TESTS: &[Test] = &[
-    Test::new("foundation::boot::is_fast", boot::is_fast).alone(),
+    Test::new("foundation::boot::is_fast", boot::is_fast)
+        .trees(&[STOCK])
+        .alone(),
     Test::new(
         "foundation::boot::has_what_was_asked_for",
         boot::has_what_was_asked_for,
@@ -54,11 +56,13 @@ pub const TESTS: &[Test] = &[
         "foundation::build::says_what_is_wrong",
         build::says_what_is_wrong,
     )
-    .network(),
+    .network()
+    .trees(&[STOCK, OLDER]),
     Test::new(
         "foundation::metadata::modules_load_in_their_kernels",
         metadata::modules_load_in_their_kernels,
     )
+    .trees(&[STOCK, CLOUD, OLDER])
     .limit(180),
     Test::new(
         "foundation::metadata::says_what_is_wrong",
