@@ -4,6 +4,7 @@
  *
  * Sorted alphabetically.
  */
+#include <linux/hw_random.h>
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
 #include <uapi/linux/virtio_ids.h>

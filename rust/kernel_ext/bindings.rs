@@ -32,4 +32,12 @@ include!(concat!(
 ));
 
 // Helpers go by the name of what they wrap.
-pub(crate) use self::rust_helper_virtio_get_features as virtio_get_features;
+pub(crate) use self::{
+    rust_helper_reinit_completion as reinit_completion,
+    rust_helper_virtio_del_vqs as virtio_del_vqs,
+    rust_helper_virtio_device_ready as virtio_device_ready,
+    rust_helper_virtio_find_vqs as virtio_find_vqs,
+    rust_helper_virtio_get_features as virtio_get_features,
+    rust_helper_virtio_synchronize_cbs as virtio_synchronize_cbs,
+    rust_helper_virtqueue_add_parts as virtqueue_add_parts, //
+};

@@ -10,4 +10,7 @@
 
 mod bindings;
 
+pub mod hwrng;
+pub mod sync;
+
 pub mod virtio;

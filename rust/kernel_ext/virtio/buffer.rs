@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What can be in a queue.
+
+use core::{
+    mem::size_of,
+    ptr::NonNull, //
+};
+use kernel::{
+    prelude::*,
+    transmute::{
+        AsBytes,
+        FromBytes, //
+    },
+};
+
+/// Where a buffer's memory is, for the queue.
+pub struct Parts {
+    pub(super) readable: *mut c_void,
+    pub(super) readable_len: u32,
+    pub(super) writable: *mut c_void,
+    pub(super) writable_len: u32,
+}
+
+/// An object that a queue can own, and that has memory for the device.
+///
+/// # Safety
+///
+/// - The pointer that [`Buffer::into_token`] returns is not null, and unique among those that were
+///   not given back by [`Buffer::from_token`].
+/// - What [`Buffer::parts`] describes is valid memory in the kernel's linear map until
+///   [`Buffer::from_token`] is called, and nobody else accesses it until then.
+pub unsafe trait Buffer: Send + Sized {
+    /// Gives the object up, for a pointer that stands for it.
+    fn into_token(self) -> NonNull<c_void>;
+
+    /// Gets the object back.
+    ///
+    /// # Safety
+    ///
+    /// `token` must come from [`Buffer::into_token`], and must not be used afterwards.
+    unsafe fn from_token(token: NonNull<c_void>) -> Self;
+
+    /// Describes the memory of an object that was given up.
+    ///
+    /// # Safety
+    ///
+    /// `token` must come from [`Buffer::into_token`], and not have been given back.
+    unsafe fn parts(token: NonNull<c_void>) -> Parts;
+
+    /// Returns how many bytes the device may write.
+    fn writable_len(&self) -> u32;
+}
+
+/// On its own cache lines, so that the device's writes hit nothing else.
+#[repr(C, align(64))]
+struct Apart<I>(I);
+
+#[repr(C)]
+struct Memory<O, I> {
+    readable: O,
+    writable: Apart<I>,
+}
+
+/// A boxed buffer of what the device reads, `O`, and what it writes, `I`; one of them may be `()`.
+///
+/// # Examples
+///
+/// ```ignore
+/// let request = Exchange::new(header, [0u8; 512], GFP_KERNEL)?;
+/// ```
+pub struct Exchange<O, I>(KBox<Memory<O, I>>);
+
+impl<O: AsBytes, I: FromBytes> Exchange<O, I> {
+    /// The sizes, as the queue takes them: checked when the type is used.
+    const READABLE: u32 = Self::checked(size_of::<O>());
+    const WRITABLE: u32 = Self::checked(size_of::<I>());
+
+    #[expect(clippy::cast_possible_truncation, reason = "it is asserted to fit")]
+    const fn checked(size: usize) -> u32 {
+        assert!(size <= 1 << 20, "too large for one allocation");
+        assert!(
+            size_of::<O>() + size_of::<I>() > 0,
+            "there must be something to exchange"
+        );
+        size as u32
+    }
+
+    /// Makes a buffer.
+    pub fn new(readable: O, writable: I, flags: kernel::alloc::Flags) -> Result<Self> {
+        Ok(Self(KBox::new(
+            Memory {
+                readable,
+                writable: Apart(writable),
+            },
+            flags,
+        )?))
+    }
+
+    /// Returns what the device reads.
+    pub fn readable(&mut self) -> &mut O {
+        &mut self.0.readable
+    }
+
+    /// Returns what the device writes. Any part of it may be what it was before.
+    pub fn writable(&mut self) -> &mut I {
+        &mut self.0.writable.0
+    }
+}
+
+// SAFETY:
+// - `into_token` returns the pointer of a box.
+// - The parts lie in the box, which is allocated by `kmalloc`. Only the owner of the box accesses
+//   them, and nobody has it.
+unsafe impl<O: AsBytes + Send, I: FromBytes + Send> Buffer for Exchange<O, I> {
+    fn into_token(self) -> NonNull<c_void> {
+        NonNull::from(KBox::leak(self.0)).cast()
+    }
+
+    unsafe fn from_token(token: NonNull<c_void>) -> Self {
+        // SAFETY: By the safety requirements, this is the pointer of a box that was leaked.
+        Self(unsafe { KBox::from_raw(token.as_ptr().cast()) })
+    }
+
+    unsafe fn parts(token: NonNull<c_void>) -> Parts {
+        let memory = token.as_ptr().cast::<Memory<O, I>>();
+
+        // SAFETY: By the safety requirements, `memory` is valid.
+        let readable = unsafe { &raw mut (*memory).readable };
+        // SAFETY: As above.
+        let writable = unsafe { &raw mut (*memory).writable };
+        Parts {
+            readable: readable.cast(),
+            readable_len: Self::READABLE,
+            writable: writable.cast(),
+            writable_len: Self::WRITABLE,
+        }
+    }
+
+    fn writable_len(&self) -> u32 {
+        Self::WRITABLE
+    }
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Devices, their types and ids.
+
+use super::{
+    binding::{
+        Binding,
+        Resource, //
+    },
+    Driver, //
+};
+use crate::bindings;
+use core::marker::PhantomData;
+use kernel::{
+    device,
+    device_id::RawDeviceId,
+    fmt,
+    prelude::*,
+    types::Opaque, //
+};
+
+/// What a device is: a network card, a disk, ...
+///
+/// C header: [`include/uapi/linux/virtio_ids.h`](srctree/include/uapi/linux/virtio_ids.h)
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeviceType(u32);
+
+impl DeviceType {
+    /// A network card.
+    pub const NET: Self = Self(bindings::VIRTIO_ID_NET);
+
+    /// A disk.
+    pub const BLOCK: Self = Self(bindings::VIRTIO_ID_BLOCK);
+
+    /// A source of random bytes.
+    pub const ENTROPY: Self = Self(bindings::VIRTIO_ID_RNG);
+
+    /// Returns the number that the specification gives this type.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for DeviceType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NET => f.write_str("network device"),
+            Self::BLOCK => f.write_str("block device"),
+            Self::ENTROPY => f.write_str("entropy device"),
+            Self(number) => write!(f, "device of type {number}"),
+        }
+    }
+}
+
+/// Abstraction for `struct virtio_device_id`.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+#[doc(alias = "virtio_device_id")]
+pub struct DeviceId(bindings::virtio_device_id);
+
+impl DeviceId {
+    /// Matches devices of type `ty` by any vendor.
+    pub const fn new(ty: DeviceType) -> Self {
+        Self(bindings::virtio_device_id {
+            device: ty.0,
+            vendor: bindings::VIRTIO_DEV_ANY_ID,
+        })
+    }
+}
+
+// SAFETY: `DeviceId` is a `#[repr(transparent)]` wrapper of `virtio_device_id`.
+unsafe impl RawDeviceId for DeviceId {
+    type RawType = bindings::virtio_device_id;
+}
+
+/// `IdTable` type for virtio.
+pub type IdTable = &'static dyn kernel::device_id::IdTable<DeviceId, ()>;
+
+/// Creates a virtio `IdTable` with its alias for modpost.
+#[macro_export]
+macro_rules! virtio_device_table {
+    ($table_name:ident, $($tt:tt)*) => {
+        ::kernel::module_device_table!(
+            "virtio", $crate::virtio::DeviceId, $table_name, @none, $($tt)*
+        );
+    };
+}
+
+/// The virtio device representation.
+///
+/// # Invariants
+///
+/// - A [`Device`] instance represents a valid `struct virtio_device`.
+/// - In context [`device::Core`], it is bound to a driver of this crate, or about to be; its `priv`
+///   field is the pointer of the `Binding`, which lives as long as the context.
+#[repr(transparent)]
+#[doc(alias = "virtio_device")]
+pub struct Device<Ctx: device::DeviceContext = device::Normal>(
+    Opaque<bindings::virtio_device>,
+    PhantomData<Ctx>,
+);
+
+impl<Ctx: device::DeviceContext> Device<Ctx> {
+    pub(super) fn as_raw(&self) -> *mut bindings::virtio_device {
+        self.0.get()
+    }
+
+    /// Returns what the device is.
+    pub fn device_type(&self) -> DeviceType {
+        // SAFETY: By the type invariant, `self.as_raw()` is valid; the id never changes.
+        DeviceType(unsafe { (*self.as_raw()).id.device })
+    }
+
+    /// Returns the vendor, which is the PCI subsystem vendor on that transport.
+    pub fn vendor(&self) -> u32 {
+        // SAFETY: By the type invariant, `self.as_raw()` is valid; the id never changes.
+        unsafe { (*self.as_raw()).id.vendor }
+    }
+
+    /// Returns the number that no other device of the bus has.
+    pub fn index(&self) -> i32 {
+        // SAFETY: By the type invariant, `self.as_raw()` is valid; the index never changes.
+        unsafe { (*self.as_raw()).index }
+    }
+}
+
+impl Device<device::Core<'_>> {
+    /// Reads from the device which features it offers, bit 0 of the result being feature 0.
+    #[doc(alias = "virtio_get_features")]
+    pub fn offered_features(&self) -> u128 {
+        let mut features = [0u64; bindings::VIRTIO_FEATURES_U64S as usize];
+
+        // SAFETY:
+        // - By the type invariant, `self.as_raw()` is valid, and it is bound to a driver.
+        // - `features` has room for all the features that the core knows.
+        unsafe { bindings::virtio_get_features(self.as_raw(), features.as_mut_ptr()) };
+
+        let [low, high] = features;
+        u128::from(high) << 64 | u128::from(low)
+    }
+
+    /// Keeps a resource until the device is taken from its driver, which must be `T`.
+    pub(crate) fn add_resource<T: Driver>(&self, resource: KBox<dyn Resource>) -> Result {
+        Binding::<T>::of(self)?.add_resource(resource)
+    }
+}
+
+// SAFETY: `Device` is a transparent wrapper that does not depend on its generic argument.
+kernel::impl_device_context_deref!(unsafe { Device });
+
+impl<Ctx: device::DeviceContext> AsRef<device::Device<Ctx>> for Device<Ctx> {
+    fn as_ref(&self) -> &device::Device<Ctx> {
+        // SAFETY: By the type invariant, `self.as_raw()` is valid.
+        let dev = unsafe { &raw mut (*self.as_raw()).dev };
+
+        // SAFETY: `dev` is the device of a valid `struct virtio_device`, and lives as long.
+        unsafe { device::Device::from_raw(dev) }
+    }
+}
+
+#[cfg(kernel_ext_kunit)]
+#[kernel::prelude::kunit_tests(kernel_ext_virtio_device)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_id_matches_any_vendor() {
+        let id = DeviceId::new(DeviceType::NET);
+
+        assert_eq!(id.0.device, 1);
+        assert_eq!(id.0.vendor, u32::MAX);
+    }
+
+    #[test]
+    fn device_types_have_the_numbers_of_the_specification() {
+        assert_eq!(DeviceType::NET.number(), 1);
+        assert_eq!(DeviceType::BLOCK.number(), 2);
+        assert_eq!(DeviceType::ENTROPY.number(), 4);
+    }
+}
