@@ -20,6 +20,7 @@ mod runner;
 mod selftest;
 mod show;
 mod splat;
+mod virtio;
 
 use anyhow::{Result, bail};
 use lexopt::prelude::*;

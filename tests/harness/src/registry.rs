@@ -2,7 +2,7 @@
 
 //! The list of all tests.
 
-use crate::{cx::Test, foundation, selftest};
+use crate::{cx::Test, foundation, selftest, virtio};
 use anyhow::{Result, ensure};
 use std::collections::BTreeSet;
 
@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 pub fn all() -> impl Iterator<Item = Test> {
     foundation::TESTS
         .iter()
+        .chain(virtio::TESTS)
         .chain(selftest::TESTS)
         .copied()
 }

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of the virtio layer, with the entropy driver: every transport, every form of the ring,
+//! and everything that can happen to a device while it is in use.
+
+mod rng;
+
+use crate::{
+    cx::Test,
+    kernel::{DEBUG, STOCK},
+};
+
+/// The tests of this group.
+pub const TESTS: &[Test] = &[
+    Test::new("virtio::rng::variants_stock", rng::variants_stock)
+        .kernels(&[STOCK])
+        .limit(150),
+    Test::new("virtio::rng::variants_debug", rng::variants_debug)
+        .kernels(&[DEBUG])
+        .limit(300),
+    Test::new("virtio::rng::rebinds_stock", rng::rebinds_stock).kernels(&[STOCK]),
+    Test::new("virtio::rng::rebinds_debug", rng::rebinds_debug)
+        .kernels(&[DEBUG])
+        .limit(180),
+    Test::new(
+        "virtio::rng::ends_while_it_is_read_stock",
+        rng::ends_while_it_is_read_stock,
+    )
+    .kernels(&[STOCK]),
+    Test::new(
+        "virtio::rng::ends_while_it_is_read_debug",
+        rng::ends_while_it_is_read_debug,
+    )
+    .kernels(&[DEBUG])
+    .limit(180),
+    Test::new("virtio::rng::is_unplugged_stock", rng::is_unplugged_stock).kernels(&[STOCK]),
+    Test::new("virtio::rng::is_unplugged_debug", rng::is_unplugged_debug)
+        .kernels(&[DEBUG])
+        .limit(120),
+    Test::new(
+        "virtio::rng::gives_up_on_a_silent_device",
+        rng::gives_up_on_a_silent_device,
+    )
+    .kernels(&[STOCK]),
+    Test::new(
+        "virtio::rng::survives_failing_allocations",
+        rng::survives_failing_allocations,
+    )
+    .kernels(&[DEBUG])
+    .limit(180),
+];
