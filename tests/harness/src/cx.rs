@@ -8,7 +8,7 @@ use crate::{
     paths::Scratch,
     program::Program,
 };
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use std::{
     fmt, fs,
     io::Write,
@@ -163,6 +163,19 @@ impl Cx {
         let guest = builder.boot(&self.artefacts)?;
         self.guests.push(Arc::clone(&guest));
         Ok(guest)
+    }
+
+    /// Ends a guest before the test does, for the next one to have its memory. It fails if the guest
+    /// has complained.
+    pub fn end(&mut self, guest: &Arc<Guest>) -> Result<()> {
+        self.guests.retain(|other| !Arc::ptr_eq(other, guest));
+        let splats = guest.shut_down()?;
+        ensure!(
+            splats.is_empty(),
+            "the kernel of {} complains: {splats:#?}",
+            guest.name()
+        );
+        Ok(())
     }
 
     /// Runs a part of the test that has a result of its own. The test goes on if it fails.

@@ -17,7 +17,7 @@ pub fn is_fast(cx: &mut Cx) -> Result<()> {
     for attempt in ["first", "second", "third"] {
         let guest = cx.boot(&builder.clone().name(attempt))?;
         times.push(guest.boot_time());
-        guest.shut_down()?;
+        cx.end(&guest)?;
         if guest.boot_time() < BOOT_TIME {
             return Ok(());
         }
@@ -91,7 +91,7 @@ pub fn shares_memory_with_a_backend(cx: &mut Cx) -> Result<()> {
 
     let guest = cx.boot(&builder)?;
     let said = guest.sh("modprobe virtio_blk; head -n 1 /dev/vda; md5sum </dev/vda")?;
-    guest.shut_down()?;
+    cx.end(&guest)?;
 
     let sum = Command::new("md5sum")
         .stdin(fs::File::open(&disk)?)

@@ -67,6 +67,7 @@ pub fn stock(cx: &mut Cx) -> Result<()> {
 
     let guest = cx.boot(&builder.clone().name("warn"))?;
     cx.case("warn", |_| provoke(&guest, "warn", &[Kind::Warn]));
+    cx.end(&guest)?;
     for (fault, kind) in [("bug", Kind::Bug), ("oops", Kind::Oops)] {
         let guest = cx.boot(&builder.clone().name(fault))?;
         cx.case(fault, |_| {

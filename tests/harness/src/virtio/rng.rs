@@ -102,7 +102,10 @@ fn variants(cx: &mut Cx, flavour: &str) -> Result<()> {
     works_in(cx, &builder.clone().name("forms"), FORMS)?;
     works_in(
         cx,
-        &builder.clone().name("bounce_buffers").append("swiotlb=force"),
+        &builder
+            .clone()
+            .name("bounce_buffers")
+            .append("swiotlb=force"),
         RESTRICTED,
     )?;
     works_in(
@@ -126,7 +129,9 @@ fn works_in(cx: &mut Cx, builder: &Builder, forms: &[Form]) -> Result<()> {
 
     for (index, form) in forms.iter().enumerate() {
         cx.case(&format!("{}/{}", guest.name(), form.name), |_| {
-            let features = guest.sh(&format!("cat /sys/bus/virtio/devices/virtio{index}/features"))?;
+            let features = guest.sh(&format!(
+                "cat /sys/bus/virtio/devices/virtio{index}/features"
+            ))?;
             let has = |bit: &usize| features.as_bytes().get(*bit) == Some(&b'1');
             ensure!(form.with.iter().all(has), "negotiated: {features}");
             ensure!(!form.without.iter().any(has), "negotiated: {features}");
@@ -138,7 +143,7 @@ fn works_in(cx: &mut Cx, builder: &Builder, forms: &[Form]) -> Result<()> {
             gives_random_bytes(&guest)
         });
     }
-    Ok(())
+    cx.end(&guest)
 }
 
 /// Reads some, and checks that they look random: every value comes, none comes too often, and a
@@ -290,8 +295,7 @@ pub fn survives_failing_allocations(cx: &mut Cx) -> Result<()> {
     let guest = cx.boot(&builder)?;
 
     // What is left of the number tells whether an allocation failed; to ask for it takes some, too.
-    let said = guest.sh(
-        "cd /sys/kernel/debug/failslab
+    let said = guest.sh("cd /sys/kernel/debug/failslab
          echo N >ignore-gfp-wait; echo 0 >verbose
          modprobe rust_virtio_rng
          cd /sys/bus/virtio/drivers/rust_virtio_rng
@@ -308,8 +312,7 @@ pub fn survives_failing_allocations(cx: &mut Cx) -> Result<()> {
              fi
          done 2>/dev/null
          echo virtio0 >bind
-         echo $((n > 40 && n < 500)) $((failed > 10))",
-    )?;
+         echo $((n > 40 && n < 500)) $((failed > 10))")?;
     ensure!(said == "1 1\n", "the guest says {said}");
     // One complaint is not of the driver: the kernel goes on if the files of an interrupt in /proc
     // cannot be made, and warns that they are not there when it removes them.
