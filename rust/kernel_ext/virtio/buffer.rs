@@ -141,3 +141,42 @@ unsafe impl<O: AsBytes + Send, I: FromBytes + Send> Buffer for Exchange<O, I> {
         Self::WRITABLE
     }
 }
+
+#[cfg(kernel_ext_kunit)]
+#[kernel::prelude::kunit_tests(kernel_ext_virtio_buffer)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_lie_apart_in_the_object() -> Result {
+        let token = Exchange::new([1u8; 3], [2u8; 5], GFP_KERNEL)?.into_token();
+
+        // SAFETY: The token was just made.
+        let parts = unsafe { <Exchange<[u8; 3], [u8; 5]>>::parts(token) };
+        assert_eq!(parts.readable_len, 3);
+        assert_eq!(parts.writable_len, 5);
+        assert_eq!(parts.readable, token.as_ptr());
+        assert_eq!(parts.writable.addr() - parts.readable.addr(), 64);
+
+        // SAFETY: The token was made above, and is not used below.
+        let mut buffer = unsafe { <Exchange<[u8; 3], [u8; 5]>>::from_token(token) };
+        assert_eq!(*buffer.readable(), [1; 3]);
+        assert_eq!(*buffer.writable(), [2; 5]);
+        assert_eq!(buffer.writable_len(), 5);
+        Ok(())
+    }
+
+    #[test]
+    fn a_part_may_be_missing() -> Result {
+        let token = Exchange::new((), [0u8; 5], GFP_KERNEL)?.into_token();
+
+        // SAFETY: The token was just made.
+        let parts = unsafe { <Exchange<(), [u8; 5]>>::parts(token) };
+        assert_eq!(parts.readable_len, 0);
+        assert_eq!(parts.writable_len, 5);
+
+        // SAFETY: The token was made above, and is not used below.
+        drop(unsafe { <Exchange<(), [u8; 5]>>::from_token(token) });
+        Ok(())
+    }
+}

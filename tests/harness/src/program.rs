@@ -5,6 +5,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     fs::{self, File},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -49,20 +50,31 @@ impl Program {
 
     /// Waits until it has made the socket at `path`.
     pub fn wait_for(&mut self, path: &Path) -> Result<()> {
+        self.wait_until(&format!("make {}", path.display()), || {
+            path.exists().then_some(())
+        })
+    }
+
+    /// Connects to its socket at `path`, which it may not have made yet, or not listen at.
+    pub fn connect(&mut self, path: &Path) -> Result<UnixStream> {
+        self.wait_until(&format!("listen at {}", path.display()), || {
+            UnixStream::connect(path).ok()
+        })
+    }
+
+    fn wait_until<T>(&mut self, what: &str, mut done: impl FnMut() -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + START_LIMIT;
-        while !path.exists() {
+        loop {
+            if let Some(result) = done() {
+                return Ok(result);
+            }
             if let Some(status) = self.child.try_wait()? {
                 let text = fs::read_to_string(&self.log).unwrap_or_default();
                 bail!("it ends with {status}: {}", text.trim());
             }
-            ensure!(
-                Instant::now() < deadline,
-                "it does not make {}",
-                path.display()
-            );
+            ensure!(Instant::now() < deadline, "it does not {what}");
             thread::sleep(Duration::from_millis(5));
         }
-        Ok(())
     }
 
     /// Tells whether it runs.

@@ -68,6 +68,13 @@ impl Toolbox {
         names
     }
 
+    /// Checks that no toolbox is there.
+    fn left_nothing(&self) -> Result<()> {
+        let found = self.found();
+        ensure!(found.is_empty(), "it leaves {found:?}");
+        Ok(())
+    }
+
     /// Checks that exactly one toolbox is there, and that it works.
     fn works(&self) -> Result<()> {
         let printed = self.call(&["run", "sh", "-c", "echo $((6 * 7)); ls -d /proc/self"])?;
@@ -139,12 +146,7 @@ pub fn says_what_is_wrong(cx: &mut Cx) -> Result<()> {
             "Unable to locate package no-such-package",
             "not on the mirror",
         ])?;
-        ensure!(
-            toolbox.found().is_empty(),
-            "it leaves {:?}",
-            toolbox.found()
-        );
-        Ok(())
+        toolbox.left_nothing()
     });
     cx.case("no_network", |cx| {
         let toolbox = Toolbox::new(cx, "zstd\n")?;
@@ -156,12 +158,7 @@ pub fn says_what_is_wrong(cx: &mut Cx) -> Result<()> {
         )?;
         let printed = call(toolbox.command(&["make"]).env("APT_CONFIG", &configuration))?;
         printed.fails_with(&["the Debian mirror cannot be reached", "check the network"])?;
-        ensure!(
-            toolbox.found().is_empty(),
-            "it leaves {:?}",
-            toolbox.found()
-        );
-        Ok(())
+        toolbox.left_nothing()
     });
     cx.case("no_space", |cx| {
         let toolbox = Toolbox::new(cx, "zstd\n")?;
@@ -171,12 +168,7 @@ pub fn says_what_is_wrong(cx: &mut Cx) -> Result<()> {
             "MiB are free",
             "XDG_CACHE_HOME",
         ])?;
-        ensure!(
-            toolbox.found().is_empty(),
-            "it leaves {:?}",
-            toolbox.found()
-        );
-        Ok(())
+        toolbox.left_nothing()
     });
     cx.case("disk_full_on_the_way", |cx| {
         let toolbox = Toolbox::new(cx, "zstd\n")?;
@@ -192,12 +184,7 @@ pub fn says_what_is_wrong(cx: &mut Cx) -> Result<()> {
             .status()?;
         let output = child.wait_with_output()?;
         Printed::from(&output).fails_with(&["the disk is full", "XDG_CACHE_HOME"])?;
-        ensure!(
-            toolbox.found().is_empty(),
-            "it leaves {:?}",
-            toolbox.found()
-        );
-        Ok(())
+        toolbox.left_nothing()
     });
     cx.case("somebody_elses_cache", |cx| {
         let toolbox = Toolbox::new(cx, "zstd\n")?;

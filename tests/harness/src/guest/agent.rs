@@ -9,7 +9,6 @@ use anyhow::{Context, Result, bail};
 use std::{
     io::{ErrorKind, Read, Write},
     os::unix::net::UnixStream,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -33,13 +32,13 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Connects to the socket at `path`, which QEMU makes.
-    pub fn connect(path: &Path) -> Result<Self> {
-        Ok(Self {
-            stream: UnixStream::connect(path).context("connecting to the guest's serial port")?,
+    /// Talks to the agent at the other end of `stream`.
+    pub fn new(stream: UnixStream) -> Self {
+        Self {
+            stream,
             received: Vec::new(),
             commands: 0,
-        })
+        }
     }
 
     /// Waits until the guest has booted.
@@ -141,7 +140,6 @@ fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::net::UnixListener;
 
     #[test]
     fn base64_has_its_digits_and_padding() {
@@ -159,10 +157,8 @@ mod tests {
 
     #[test]
     fn output_that_comes_in_pieces_is_put_together() {
-        let path = std::env::temp_dir().join(format!("agent-test-{}", std::process::id()));
-        let listener = UnixListener::bind(&path).expect("a socket");
-        let mut agent = Agent::connect(&path).expect("a connection");
-        let (mut guest, _) = listener.accept().expect("a connection");
+        let (harness, mut guest) = UnixStream::pair().expect("sockets");
+        let mut agent = Agent::new(harness);
         let deadline = Instant::now() + Duration::from_secs(5);
 
         let speaker = std::thread::spawn(move || {
@@ -184,7 +180,6 @@ mod tests {
         let guest = speaker.join().expect("a thread");
         let late = agent.run("sleep", Instant::now() + Duration::from_millis(50));
 
-        std::fs::remove_file(path).expect("the socket");
         assert_eq!((output.status, output.text.as_str()), (7, "hello\n"));
         assert!(format!("{:#}", late.expect_err("no answer")).contains("not ended in time"));
         drop(guest);

@@ -238,11 +238,9 @@ impl Builder {
             let text = fs::read_to_string(&messages).unwrap_or_default();
             what.context(format!("QEMU does not start: {}", text.trim()))
         };
-        let qmp = qemu
-            .wait_for(&sockets.path().join("qmp"))
-            .and_then(|()| Qmp::connect(&sockets.path().join("qmp")))
-            .map_err(failed)?;
-        let agent = Agent::connect(&sockets.path().join("agent")).map_err(failed)?;
+        let mut connect = |name: &str| qemu.connect(&sockets.path().join(name));
+        let qmp = connect("qmp").and_then(Qmp::new).map_err(failed)?;
+        let agent = Agent::new(connect("agent").map_err(failed)?);
 
         let guest = Arc::new(Guest {
             name: self.name.clone(),

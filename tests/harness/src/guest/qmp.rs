@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Write},
     os::unix::net::UnixStream,
-    path::Path,
     time::Duration,
 };
 
@@ -20,9 +19,8 @@ pub struct Qmp {
 }
 
 impl Qmp {
-    /// Connects to the socket at `path`.
-    pub fn connect(path: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(path).context("connecting to QEMU's monitor")?;
+    /// Greets the QEMU at the other end of `stream`.
+    pub fn new(stream: UnixStream) -> Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut qmp = Self {
