@@ -27,7 +27,7 @@ pub const TESTS: &[Test] = &[
     Test::new("selftest::hangs_in_a_command", hangs_in_a_command).limit(20),
     Test::new("selftest::hangs_in_the_kernel", hangs_in_the_kernel).limit(20),
     Test::new("selftest::ignores_a_warning", ignores_a_warning),
-    Test::new("selftest::ignores_a_leak", ignores_a_leak),
+    Test::new("selftest::ignores_a_leak", ignores_a_leak).limit(150),
 ];
 
 fn has_cases(cx: &mut Cx) -> Result<()> {

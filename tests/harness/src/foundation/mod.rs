@@ -91,15 +91,17 @@ pub const TESTS: &[Test] = &[
     .limit(240),
     Test::new("foundation::sample::stock", sample::stock)
         .kernels(&[STOCK])
-        .limit(90),
+        .limit(120),
     Test::new("foundation::sample::cloud", sample::cloud).kernels(&[CLOUD]),
     Test::new("foundation::sample::debug", sample::debug)
         .kernels(&[DEBUG])
-        .limit(180),
-    Test::new("foundation::kunit::debug", sample::kunit).kernels(&[DEBUG]),
-    Test::new("foundation::splats::debug", splats::debug)
+        .limit(300),
+    Test::new("foundation::kunit::debug", sample::kunit)
         .kernels(&[DEBUG])
         .limit(180),
+    Test::new("foundation::splats::debug", splats::debug)
+        .kernels(&[DEBUG])
+        .limit(300),
     Test::new("foundation::splats::stock", splats::stock)
         .kernels(&[STOCK])
         .limit(90),
@@ -122,7 +124,7 @@ pub const TESTS: &[Test] = &[
         harness::fails_on_complaints,
     )
     .kernels(&[STOCK, DEBUG])
-    .limit(150),
+    .limit(300),
 ];
 
 /// What a program printed, to either stream, and whether it succeeded.

@@ -17,11 +17,11 @@ pub const TESTS: &[Test] = &[
         .limit(150),
     Test::new("virtio::rng::variants_debug", rng::variants_debug)
         .kernels(&[DEBUG])
-        .limit(300),
+        .limit(500),
     Test::new("virtio::rng::rebinds_stock", rng::rebinds_stock).kernels(&[STOCK]),
     Test::new("virtio::rng::rebinds_debug", rng::rebinds_debug)
         .kernels(&[DEBUG])
-        .limit(180),
+        .limit(300),
     Test::new(
         "virtio::rng::ends_while_it_is_read_stock",
         rng::ends_while_it_is_read_stock,
@@ -32,11 +32,11 @@ pub const TESTS: &[Test] = &[
         rng::ends_while_it_is_read_debug,
     )
     .kernels(&[DEBUG])
-    .limit(180),
+    .limit(300),
     Test::new("virtio::rng::is_unplugged_stock", rng::is_unplugged_stock).kernels(&[STOCK]),
     Test::new("virtio::rng::is_unplugged_debug", rng::is_unplugged_debug)
         .kernels(&[DEBUG])
-        .limit(120),
+        .limit(240),
     Test::new(
         "virtio::rng::gives_up_on_a_silent_device",
         rng::gives_up_on_a_silent_device,
@@ -47,5 +47,5 @@ pub const TESTS: &[Test] = &[
         rng::survives_failing_allocations,
     )
     .kernels(&[DEBUG])
-    .limit(180),
+    .limit(300),
 ];
