@@ -74,7 +74,12 @@ pub fn children() -> Result<Vec<(Pid, String)>> {
         if let Some(pid) = pid.and_then(Pid::from_raw) {
             let command = fs::read(path.join("cmdline")).unwrap_or_default();
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
-            found.push((pid, command.trim().to_owned()));
+            let name = match command.trim() {
+                // It is about to execute another program.
+                "" => head,
+                command => command,
+            };
+            found.push((pid, name.to_owned()));
         }
     }
     Ok(found)

@@ -39,7 +39,10 @@ fn has_cases(cx: &mut Cx) -> Result<()> {
 
 fn leaves_a_process(_: &mut Cx) -> Result<()> {
     Command::new("sh")
-        .args(["-c", "sleep 1000 &"])
+        .args([
+            "-c",
+            "sleep 1000 & until grep -q 1000 /proc/$!/cmdline; do :; done",
+        ])
         .stdin(Stdio::null())
         .status()?;
     Ok(())
