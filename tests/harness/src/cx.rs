@@ -4,7 +4,7 @@
 
 use crate::{
     guest::{Builder, Guest},
-    kernel::Kernel,
+    kernel::{Kernel, STOCK},
     paths::Scratch,
     program::Program,
 };
@@ -29,7 +29,7 @@ pub struct Test {
     pub limit: Duration,
     /// The kernels whose modules it loads.
     pub kernels: &'static [&'static str],
-    /// The kernels that it boots or builds for, beside those.
+    /// The kernels that it boots or builds for, beside those; by default, the stock one.
     pub trees: &'static [&'static str],
     /// How much memory its guests have, in MiB.
     pub memory: u32,
@@ -47,7 +47,7 @@ impl Test {
             run,
             limit: Duration::from_secs(60),
             kernels: &[],
-            trees: &[],
+            trees: &[STOCK],
             memory: 1024,
             alone: false,
             network: false,

@@ -25,9 +25,13 @@ pub const TESTS: &[Test] = &[
     Test::new("selftest::leaves_a_name_space", leaves_a_name_space),
     Test::new("selftest::hangs_on_the_host", hangs_on_the_host).limit(2),
     Test::new("selftest::hangs_in_a_command", hangs_in_a_command).limit(20),
-    Test::new("selftest::hangs_in_the_kernel", hangs_in_the_kernel).limit(20),
-    Test::new("selftest::ignores_a_warning", ignores_a_warning),
-    Test::new("selftest::ignores_a_leak", ignores_a_leak).limit(150),
+    Test::new("selftest::hangs_in_the_kernel", hangs_in_the_kernel)
+        .kernels(&[kernel::STOCK])
+        .limit(20),
+    Test::new("selftest::ignores_a_warning", ignores_a_warning).kernels(&[kernel::STOCK]),
+    Test::new("selftest::ignores_a_leak", ignores_a_leak)
+        .kernels(&[kernel::DEBUG])
+        .limit(150),
 ];
 
 fn has_cases(cx: &mut Cx) -> Result<()> {

@@ -27,9 +27,7 @@ use std::{
 
 /// The tests of this group.
 pub const TESTS: &[Test] = &[
-    Test::new("foundation::boot::is_fast", boot::is_fast)
-        .trees(&[STOCK])
-        .alone(),
+    Test::new("foundation::boot::is_fast", boot::is_fast).alone(),
     Test::new(
         "foundation::boot::has_what_was_asked_for",
         boot::has_what_was_asked_for,
