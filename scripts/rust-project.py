@@ -3,7 +3,8 @@
 """Writes rust-project.json, which tells rust-analyzer about the crates of this project.
 
 The kernel has a generator for its own crates and for external modules; it knows no crate between
-the two. This takes its output, and adds `kernel_ext` and the crates that use it. For the Makefile:
+the two. This takes its output, and adds `virtio_wire`, `kernel_ext`, and the crates that use them.
+For the Makefile:
 
   FLAVOUR=... scripts/rust-project.py            for that kernel, see scripts/kernel
   KDIR=...    scripts/rust-project.py            for that build tree
@@ -28,6 +29,7 @@ Project = dict[str, Any]
 
 PROJECT = Path(__file__).resolve().parent.parent
 OUTPUT = PROJECT / "rust-project.json"
+VIRTIO_WIRE = PROJECT / "rust" / "virtio_wire" / "lib.rs"
 KERNEL_EXT = PROJECT / "rust" / "kernel_ext" / "lib.rs"
 
 # What kbuild passes to every Rust object by --extern, and `core`.
@@ -55,7 +57,7 @@ def users() -> list[Path]:
     for makefile in makefiles(PROJECT / "Kbuild"):
         for name in re.findall(r"([\w/-]+)\.o\b", makefile.read_text()):
             root = PROJECT / f"{name}.rs"
-            if root.exists() and root != KERNEL_EXT:
+            if root.exists() and root not in (VIRTIO_WIRE, KERNEL_EXT):
                 roots.add(root)
     return sorted(roots)
 
@@ -89,7 +91,7 @@ def generate(objtree: Path) -> Project:
 
     # The generator puts external crates last, so nothing refers to them. It finds some of those
     # that use `kernel_ext`, but does not know that they do; and what tests leave below build.
-    unwanted = {*users(), *(PROJECT / "build").rglob("*.rs")}
+    unwanted = {VIRTIO_WIRE, *users(), *(PROJECT / "build").rglob("*.rs")}
     crates[:] = [crate for crate in crates if Path(crate["root_module"]) not in unwanted]
     index = {crate["display_name"]: number for number, crate in enumerate(crates)}
     for crate in crates:
@@ -113,7 +115,8 @@ def generate(objtree: Path) -> Project:
         return crate
 
     bindings = objtree / "rust"
-    kernel_ext = add(KERNEL_EXT, "kernel_ext", KERNEL_DEPS)
+    add(VIRTIO_WIRE, "virtio_wire", ("core",))
+    kernel_ext = add(KERNEL_EXT, "kernel_ext", (*KERNEL_DEPS, "virtio_wire"))
     kernel_ext["env"]["KERNEL_EXT_OBJTREE"] = str(bindings)
     # It includes a file that lies elsewhere.
     kernel_ext["source"] = {
@@ -124,7 +127,7 @@ def generate(objtree: Path) -> Project:
         kernel_ext["cfg"] = [*cfg, "kernel_ext_kunit"]
 
     for root in users():
-        add(root, root.stem.replace("-", "_"), (*KERNEL_DEPS, "kernel_ext"))
+        add(root, root.stem.replace("-", "_"), (*KERNEL_DEPS, "virtio_wire", "kernel_ext"))
 
     for crate in crates:
         all_outside(crate)
@@ -159,8 +162,8 @@ def problems(project: Project) -> Iterator[str]:
         yield f"there is no {project['sysroot']}"
 
     deps = {crate["root_module"]: {dep["name"] for dep in crate["deps"]} for crate in crates}
-    if str(KERNEL_EXT) not in deps:
-        yield f"{KERNEL_EXT} is missing"
+    if "virtio_wire" not in deps.get(str(KERNEL_EXT), set()):
+        yield f"{KERNEL_EXT} is missing, or does not depend on virtio_wire"
     for root in users():
         if "kernel_ext" not in deps.get(str(root), set()):
             yield f"{root} is missing, or does not depend on kernel_ext"
