@@ -53,6 +53,9 @@ macro_rules! little_endian {
         }
 
         impl Wire<$size> for $name {
+            // One of 64 bits is accessed in halves.
+            const WIDTH: usize = if $size < 4 { $size } else { 4 };
+
             fn from_wire(bytes: [u8; $size]) -> Self {
                 Self(bytes)
             }

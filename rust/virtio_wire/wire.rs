@@ -9,6 +9,11 @@ use core::fmt;
 
 /// A type that is exactly `N` bytes on the wire, of which any value is valid.
 pub trait Wire<const N: usize>: Copy {
+    /// How many bytes are accessed at once, where accesses have a width.
+    ///
+    /// Virtio 1.3, 4.1.3.1.
+    const WIDTH: usize = 1;
+
     /// Takes the bytes as they are on the wire.
     fn from_wire(bytes: [u8; N]) -> Self;
 
@@ -34,6 +39,26 @@ impl<const N: usize> Wire<N> for [u8; N] {
     fn to_wire(self) -> [u8; N] {
         self
     }
+}
+
+/// A field of a structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Where it begins.
+    pub offset: usize,
+    /// How many bytes it has.
+    pub size: usize,
+    /// How many bytes are accessed at once, where accesses have a width.
+    pub width: usize,
+}
+
+/// A structure whose fields are accessed one by one, such as a configuration space.
+pub trait Layout {
+    /// The number of bytes.
+    const SIZE: usize;
+
+    /// The fields in their order.
+    const FIELDS: &'static [Field];
 }
 
 /// There are fewer bytes than a structure has.
@@ -174,6 +199,18 @@ macro_rules! wire_struct {
             }
         }
 
+        impl $crate::wire::Layout for $name {
+            const SIZE: usize = $size;
+
+            const FIELDS: &'static [$crate::wire::Field] = &[$(
+                $crate::wire::Field {
+                    offset: core::mem::offset_of!($name, $field),
+                    size: size_of::<$type>(),
+                    width: <$type as $crate::wire::Wire<{ size_of::<$type>() }>>::WIDTH,
+                },
+            )*];
+        }
+
         impl $crate::wire::Wire<$size> for $name {
             fn from_wire(bytes: [u8; $size]) -> Self {
                 Self::from_bytes(&bytes)
@@ -279,6 +316,22 @@ mod tests {
         assert_eq!(outer.last.get(), 0x0908_0706);
         assert_eq!(outer.to_bytes(), BYTES);
         assert_eq!(core::mem::offset_of!(Outer, last), 5);
+    }
+
+    #[test]
+    fn fields_have_a_width() {
+        let field = |offset, size, width| Field {
+            offset,
+            size,
+            width,
+        };
+
+        assert_eq!(<Inner as Layout>::FIELDS, [field(0, 1, 1), field(1, 2, 2)]);
+        assert_eq!(
+            <Outer as Layout>::FIELDS,
+            [field(0, 3, 1), field(3, 2, 1), field(5, 4, 4)]
+        );
+        assert_eq!(<Outer as Layout>::SIZE, Outer::SIZE);
     }
 
     #[test]
