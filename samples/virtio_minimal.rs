@@ -10,6 +10,10 @@ use kernel::{
     prelude::*, //
 };
 use kernel_ext::virtio;
+use virtio_wire::feature::{
+    Entropy,
+    Offered, //
+};
 
 kernel_ext::module_virtio_driver! {
     type: Minimal,
@@ -25,31 +29,33 @@ kernel_ext::virtio_device_table!(
 );
 
 struct Minimal {
-    features: u128,
+    offered: Offered<Entropy>,
 }
 
+#[vtable]
 impl virtio::Driver for Minimal {
+    type Class = Entropy;
     type Data<'bound> = Self;
     const ID_TABLE: virtio::IdTable = &ID_TABLE;
 
     fn probe<'bound>(
         vdev: &'bound virtio::Device<Core<'_>>,
     ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
-        let features = vdev.offered_features();
+        let offered = vdev.offered_features();
 
         dev_info!(
             vdev,
             "{} of vendor {:#06x}, offers features {:#x}\n",
             vdev.device_type(),
             vdev.vendor(),
-            features
+            offered.set().bits()
         );
 
-        Ok(Self { features })
+        Ok(Self { offered })
     }
 
     fn unbind<'bound>(vdev: &'bound virtio::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
-        if vdev.offered_features() != this.features {
+        if vdev.offered_features() != this.offered {
             dev_warn!(vdev, "the offered features have changed\n");
         }
     }

@@ -6,32 +6,11 @@
 
 #![forbid(unsafe_code)]
 
-use core::{
-    ops::Range,
-    pin::Pin, //
-};
-use kernel::{
-    device::Core,
-    new_mutex,
-    prelude::*,
-    sync::Mutex,
-    time::msecs_to_jiffies, //
-};
-use kernel_ext::{
-    hwrng::{
-        self,
-        Wait, //
-    },
-    sync::Completion,
-    virtio::{
-        self,
-        Context,
-        Exchange,
-        QueueCallback,
-        QueueSetup,
-        Virtqueue, //
-    },
-};
+use core::pin::Pin;
+use kernel::{device::Core, new_mutex, prelude::*, sync::Mutex, time::msecs_to_jiffies};
+use kernel_ext::hwrng::{self, Wait};
+use kernel_ext::sync::Completion;
+use kernel_ext::virtio::{self, Context, Device, Exchange, QueueCallback, QueueSetup, Virtqueue};
 
 kernel_ext::module_virtio_driver! {
     type: Rng,
@@ -52,16 +31,15 @@ const PATIENCE: u32 = 5000;
 /// How often it may interrupt without having filled it, while somebody waits.
 const ROUNDS: u32 = 16;
 
-/// What the device fills.
-const SIZE: usize = 64;
-type Buffer = Exchange<(), [u8; SIZE]>;
+type Buffer = Exchange<(), [u8; 64]>;
 
 struct Rng;
 
 #[pin_data]
 struct RngData<'bound> {
+    /// Nothing while the device is suspended.
     #[pin]
-    state: Mutex<State<'bound>>,
+    state: Mutex<Option<State<'bound>>>,
     /// Completed when the device may have filled the buffer.
     #[pin]
     filled: Completion,
@@ -69,60 +47,55 @@ struct RngData<'bound> {
 
 struct State<'bound> {
     queue: Virtqueue<'bound, Buffer>,
-    /// The buffer, unless the device has it.
-    buffer: Option<Buffer>,
-    /// Which part of the buffer nobody has read yet.
-    unread: Range<usize>,
+    /// A buffer that the device has filled, how far, and how far that was read.
+    filled: Option<(Buffer, usize, usize)>,
 }
 
-impl State<'_> {
-    /// Moves unread bytes to `target`, and returns how many.
-    fn take(&mut self, target: &mut [u8]) -> usize {
-        let count = target.len().min(self.unread.len());
-        let end = self.unread.start + count;
-        let source = match &mut self.buffer {
-            Some(buffer) => buffer.writable().get(self.unread.start..end),
-            None => None,
-        };
-        let (Some(source), Some(target)) = (source, target.get_mut(..count)) else {
-            return 0;
-        };
-        target.copy_from_slice(source);
-        self.unread.start = end;
-        count
+impl<'bound> State<'bound> {
+    fn new(vdev: &'bound Device<Core<'_>>) -> Result<Self> {
+        let mut setup = QueueSetup::<Rng>::new(vdev)?;
+        let callback = QueueCallback::new(|this: Pin<&RngData<'_>>, _| this.filled.complete(), 0);
+        let queue = setup.queue(c"input", Some(callback))?;
+        let mut queue: Virtqueue<'_, Buffer> = setup.make()?.take(queue)?;
+
+        // The device gets it with the first kick.
+        queue.add(Exchange::new((), [0; 64], GFP_KERNEL)?, Context::Process)?;
+        let filled = None;
+        Ok(Self { queue, filled })
     }
 
-    /// Takes the buffer back, if the device has filled it.
-    fn collect(&mut self) -> Result {
-        if let Some(used) = self.queue.pop()? {
-            self.unread = 0..usize::try_from(used.written)?;
-            self.buffer = Some(used.buffer);
+    /// Moves bytes to `target`, and returns how many. The device gets an empty buffer back.
+    fn take(&mut self, target: &mut [u8], filled: &Completion) -> Result<usize> {
+        if self.filled.is_none() {
+            let used = self.queue.pop()?;
+            self.filled = used.map(|used| (used.buffer, used.written as usize, 0));
         }
-        Ok(())
-    }
-
-    /// Has the device fill the buffer, unless it has it, or there is something in it.
-    fn refill(&mut self, filled: &Completion) -> Result {
-        if self.unread.is_empty() {
-            if let Some(buffer) = self.buffer.take() {
-                filled.reset();
-                self.queue.add(buffer, Context::Process)?;
-                self.queue.kick();
-            }
+        let Some((mut buffer, end, read)) = self.filled.take() else {
+            return Ok(0);
+        };
+        let bytes = buffer.writable().get(read..end).unwrap_or_default();
+        let count = bytes.len().min(target.len());
+        for (to, from) in target.iter_mut().zip(bytes) {
+            *to = *from;
         }
-        Ok(())
+        if count < bytes.len() {
+            self.filled = Some((buffer, end, read + count));
+        } else {
+            filled.reset();
+            self.queue.add(buffer, Context::Process)?;
+            self.queue.kick();
+        }
+        Ok(count)
     }
 }
 
 impl hwrng::Source for RngData<'_> {
     fn read(self: Pin<&Self>, target: &mut [u8], wait: Wait) -> Result<usize> {
         for _ in 0..ROUNDS {
-            let mut state = self.state.lock();
-            state.collect()?;
-            let count = state.take(target);
-            state.refill(&self.filled)?;
-            drop(state);
-
+            let count = match &mut *self.state.lock() {
+                Some(state) => state.take(target, &self.filled)?,
+                None => return Err(ENODEV),
+            };
             if count > 0 || wait == Wait::No {
                 return Ok(count);
             }
@@ -132,39 +105,45 @@ impl hwrng::Source for RngData<'_> {
     }
 }
 
-impl Rng {
-    fn filled(data: Pin<&RngData<'_>>, _: usize) {
-        data.filled.complete();
-    }
-}
-
+#[vtable]
 impl virtio::Driver for Rng {
+    type Class = virtio_wire::feature::Entropy;
     type Data<'bound> = RngData<'bound>;
     const ID_TABLE: virtio::IdTable = &ID_TABLE;
 
     fn probe<'bound>(
-        vdev: &'bound virtio::Device<Core<'_>>,
-    ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
+        vdev: &'bound Device<Core<'_>>,
+    ) -> impl PinInit<RngData<'bound>, Error> + 'bound {
         pin_init::pin_init_scope(move || {
-            let mut setup = QueueSetup::<Self>::new(vdev)?;
-            let queue = setup.queue(c"input", Some(QueueCallback::new(Self::filled, 0)))?;
-            let state = State {
-                queue: setup.make()?.take(queue)?,
-                buffer: Some(Exchange::new((), [0; SIZE], GFP_KERNEL)?),
-                unread: 0..0,
-            };
+            let state = State::new(vdev)?;
             Ok(try_pin_init!(RngData {
-                state <- new_mutex!(state),
+                state <- new_mutex!(Some(state)),
                 filled <- Completion::new(),
             }))
         })
     }
 
-    fn start<'bound>(
-        vdev: &'bound virtio::Device<Core<'_>>,
-        this: Pin<&'bound Self::Data<'bound>>,
-    ) -> Result {
-        this.state.lock().refill(&this.filled)?;
+    fn start<'bound>(vdev: &'bound Device<Core<'_>>, this: Pin<&'bound RngData<'bound>>) -> Result {
+        Self::resume(vdev, this)?;
         hwrng::register::<Self, _>(vdev, c"rust_virtio_rng", this)
+    }
+
+    fn release<'bound>(this: Pin<&'bound RngData<'bound>>) {
+        *this.state.lock() = None;
+    }
+
+    fn restore<'bound>(
+        vdev: &'bound Device<Core<'_>>,
+        this: Pin<&'bound RngData<'bound>>,
+    ) -> Result {
+        *this.state.lock() = Some(State::new(vdev)?);
+        Ok(())
+    }
+
+    fn resume<'bound>(_: &'bound Device<Core<'_>>, this: Pin<&'bound RngData<'bound>>) -> Result {
+        if let Some(state) = &mut *this.state.lock() {
+            state.queue.kick();
+        }
+        Ok(())
     }
 }

@@ -2,24 +2,48 @@
 
 #include <linux/scatterlist.h>
 #include <linux/virtio.h>
+#include <linux/virtio_config.h>
 
 #include "helpers.h"
 
-/*
- * Adds a buffer of at most one part that the device reads and one that it writes. The scatter
- * lists are needed only until the queue has copied them.
- */
-int rust_helper_virtqueue_add_parts(struct virtqueue *vq, void *out, unsigned int out_len,
-				    void *in, unsigned int in_len, void *token, gfp_t gfp)
+/* Like sg_init_one(), but inline: it is needed only until the queue has copied it. */
+static __always_inline void sg_one(struct scatterlist *sg, void *buf, unsigned int len)
+{
+	*sg = (struct scatterlist) { };
+	sg_mark_end(sg);
+	sg_set_buf(sg, buf, len);
+}
+
+int rust_helper_virtqueue_add_in(struct virtqueue *vq, void *in, unsigned int in_len,
+				 void *token, gfp_t gfp)
+{
+	struct scatterlist sg;
+
+	sg_one(&sg, in, in_len);
+	return virtqueue_add_inbuf(vq, &sg, 1, token, gfp);
+}
+
+int rust_helper_virtqueue_add_out(struct virtqueue *vq, void *out, unsigned int out_len,
+				  void *token, gfp_t gfp)
+{
+	struct scatterlist sg;
+
+	sg_one(&sg, out, out_len);
+	return virtqueue_add_outbuf(vq, &sg, 1, token, gfp);
+}
+
+int rust_helper_virtqueue_add_out_in(struct virtqueue *vq, void *out, unsigned int out_len,
+				     void *in, unsigned int in_len, void *token, gfp_t gfp)
 {
 	struct scatterlist parts[2];
 	struct scatterlist *sgs[2] = { &parts[0], &parts[1] };
-	unsigned int n = 0;
 
-	if (out_len)
-		sg_init_one(&parts[n++], out, out_len);
-	if (in_len)
-		sg_init_one(&parts[n++], in, in_len);
+	sg_one(&parts[0], out, out_len);
+	sg_one(&parts[1], in, in_len);
+	return virtqueue_add_sgs(vq, sgs, 1, 1, token, gfp);
+}
 
-	return virtqueue_add_sgs(vq, sgs, !!out_len, !!in_len, token, gfp);
+int rust_helper_virtqueue_set_affinity(struct virtqueue *vq, const struct cpumask *cpu_mask)
+{
+	return virtqueue_set_affinity(vq, cpu_mask);
 }

@@ -33,11 +33,28 @@ include!(concat!(
 
 // Helpers go by the name of what they wrap.
 pub(crate) use self::{
+    rust_helper_blk_mq_add_to_batch as blk_mq_add_to_batch,
+    rust_helper_blk_mq_freeze_queue as blk_mq_freeze_queue,
+    rust_helper_blk_mq_unfreeze_queue as blk_mq_unfreeze_queue,
+    rust_helper_blk_set_write_cache as blk_set_write_cache,
+    rust_helper_device_attribute_init as device_attribute_init,
+    rust_helper_get_capacity as get_capacity,
+    rust_helper_init_delayed_work as init_delayed_work,
+    rust_helper_memcpy_from_bvec as memcpy_from_bvec,
+    rust_helper_memcpy_to_bvec as memcpy_to_bvec,
     rust_helper_reinit_completion as reinit_completion,
+    rust_helper_rq_next_segment as rq_next_segment,
+    rust_helper_virtio_config_length as virtio_config_length,
     rust_helper_virtio_del_vqs as virtio_del_vqs,
     rust_helper_virtio_device_ready as virtio_device_ready,
     rust_helper_virtio_find_vqs as virtio_find_vqs,
+    rust_helper_virtio_find_vqs_spread as virtio_find_vqs_spread,
     rust_helper_virtio_get_features as virtio_get_features,
     rust_helper_virtio_synchronize_cbs as virtio_synchronize_cbs,
-    rust_helper_virtqueue_add_parts as virtqueue_add_parts, //
+    rust_helper_virtio_trylock as virtio_trylock,
+    rust_helper_virtio_unlock as virtio_unlock,
+    rust_helper_virtqueue_add_in as virtqueue_add_in,
+    rust_helper_virtqueue_add_out as virtqueue_add_out,
+    rust_helper_virtqueue_add_out_in as virtqueue_add_out_in,
+    rust_helper_virtqueue_set_affinity as virtqueue_set_affinity, //
 };

@@ -12,15 +12,23 @@
 //! # The life of a binding
 //!
 //! ```text
-//!   Driver::probe          features are negotiated; queues are made
+//!   Driver::validate       features are settled
+//!   Driver::probe          queues are made
 //!        |                 (DRIVER_OK)
 //!   Driver::start          the device is live: queues work, callbacks are called
 //!        |
-//!      live
+//!      live <-----------------------------------------+
+//!        |  \                                          |
+//!        |   +--> Driver::suspend   still live         |
+//!        |        (reset; no callback is running)      |
+//!        |        Driver::release   queues are dropped |
+//!        |        Driver::restore   and made again     |
+//!        |        (DRIVER_OK)                          |
+//!        |        Driver::resume ----------------------+
 //!        |
 //!   (resources end)        what was registered by start: nobody calls the driver any more
 //!   Driver::unbind         the device is still live
-//!        |                 (reset; no callback is running, none will be called)
+//!        |                 (work ends; reset; no callback is running, none will be called)
 //!   drop of Driver::Data   outstanding buffers come back
 //!        |
 //!   (queues end)
@@ -28,15 +36,23 @@
 //!
 //! If `probe` or `start` fails, the steps that are left are taken from there. The order is that of
 //! types: [`Driver::Data`] may have queues in it, whose lifetime is that of the binding; so they
-//! are gone before the memory of the queues is freed, and that is after the device was reset.
+//! are gone before the memory of the queues is freed, and that is after the device was reset. While
+//! it is suspended, the handles of queues are counted instead: if the driver keeps one, the queues
+//! stay, and so does the device, reset.
 //!
 //! C header: [`include/linux/virtio.h`](srctree/include/linux/virtio.h)
 
 mod binding;
 mod buffer;
+mod config;
 mod device;
 mod driver;
+mod feature;
+mod notification;
 mod queue;
+mod setup;
+mod state;
+mod work;
 
 pub use self::{
     buffer::{
@@ -53,16 +69,23 @@ pub use self::{
         Adapter,
         Driver, //
     },
+    notification::Notification,
     queue::{
         AddError,
         Context,
-        Notification,
+        Progress,
+        Used,
+        Virtqueue, //
+    },
+    setup::{
         PendingQueue,
         QueueCallback,
         QueueSetup,
-        Queues,
-        Used,
-        Virtqueue, //
+        Queues, //
+    },
+    work::{
+        Resetter,
+        Work, //
     },
 };
 

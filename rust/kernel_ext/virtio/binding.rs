@@ -3,7 +3,12 @@
 //! What connects a device with its driver's data, from before `probe` until after the data is gone.
 
 use super::{
-    queue::QueueCallback,
+    setup::QueueCallback,
+    state::{
+        Phase,
+        State, //
+    },
+    work::Item,
     Device,
     Driver, //
 };
@@ -37,59 +42,14 @@ use kernel::{
 /// it back; that is done before `Driver::unbind`.
 pub(crate) trait Resource: Send {}
 
-/// The part that does not depend on the driver: what a queue needs to know of its device.
-///
-/// # Invariants
-///
-/// `vdev` is valid for as long as this lives.
-pub(super) struct State {
-    vdev: NonNull<bindings::virtio_device>,
-    /// Whether the device was made live.
-    live: Atomic<i32>,
-    /// Whether the device was reset, and no callback runs.
-    quiesced: Atomic<i32>,
-}
-
-// SAFETY: The device may be reset from any thread; the other fields are atomic.
-unsafe impl Send for State {}
-
-// SAFETY: All methods may be called from any thread: see `quiesce` for the only one that does
-// anything.
-unsafe impl Sync for State {}
-
-impl State {
-    /// Returns the device.
-    pub(super) fn device(&self) -> &device::Device {
-        // SAFETY: By the type invariant, `vdev` is valid.
-        let dev = unsafe { &raw mut (*self.vdev.as_ptr()).dev };
-
-        // SAFETY: `dev` is the device of a valid `struct virtio_device`, and lives as long.
-        unsafe { device::Device::from_raw(dev) }
-    }
-
-    /// Tells whether the device is live.
-    pub(super) fn is_live(&self) -> bool {
-        self.live.load(Relaxed) != 0 && self.quiesced.load(Relaxed) == 0
-    }
-
-    /// Breaks the queues and resets the device, once. Afterwards it touches no buffer, and no
-    /// callback of a queue runs.
-    ///
-    /// # Context
-    ///
-    /// Process context; this sleeps.
-    pub(super) fn quiesce(&self) {
-        if self.quiesced.xchg(1, Full) != 0 {
-            return;
-        }
-
-        // SAFETY: By the type invariant, `vdev` is valid. Queues refuse buffers and kicks from here.
-        unsafe { bindings::virtio_break_device(self.vdev.as_ptr()) };
-        // SAFETY: By the type invariant, `vdev` is valid.
-        unsafe { bindings::virtio_reset_device(self.vdev.as_ptr()) };
-        // SAFETY: By the type invariant, `vdev` is valid.
-        unsafe { bindings::virtio_synchronize_cbs(self.vdev.as_ptr()) };
-    }
+/// What any binding starts with, whatever the driver is.
+#[pin_data]
+#[repr(C)]
+pub(super) struct Header {
+    /// The type of the driver.
+    driver: TypeId,
+    #[pin]
+    pub(super) state: State,
 }
 
 /// The connection of a device with driver `T`.
@@ -98,18 +58,20 @@ impl State {
 ///
 /// - The `priv` field of the device points to this.
 /// - `data` is null, or points to the driver's data, which is valid and pinned.
-/// - `callbacks` is written only while `data` has never been set, by the thread that probes.
+/// - `callbacks` is written only while the device is being prepared, by the thread that does so.
 #[pin_data]
 #[repr(C)]
 pub(super) struct Binding<T: Driver> {
-    /// The type of the driver. It comes first, whatever the driver is.
-    driver: TypeId,
-    state: State,
+    /// It comes first, whatever the driver is.
+    #[pin]
+    header: Header,
     has_queues: Atomic<i32>,
     data: Atomic<*mut c_void>,
     callbacks: UnsafeCell<KVec<Option<QueueCallback<T>>>>,
     #[pin]
     resources: Mutex<KVec<KBox<dyn Resource>>>,
+    #[pin]
+    items: Mutex<KVec<Pin<KBox<Item<T>>>>>,
 }
 
 impl<T: Driver> Binding<T> {
@@ -130,7 +92,7 @@ impl<T: Driver> Binding<T> {
 
     /// Returns the part that queues share.
     pub(super) fn state(&self) -> &State {
-        &self.state
+        &self.header.state
     }
 
     /// Claims the only chance to make queues.
@@ -143,28 +105,30 @@ impl<T: Driver> Binding<T> {
 
     /// Tells that there are no queues after all.
     pub(super) fn release_queues(&self) {
+        self.state().drop_slots();
         self.has_queues.store(0, Relaxed);
+    }
+
+    /// Tells whether there are queues.
+    pub(super) fn has_queues(&self) -> bool {
+        self.has_queues.load(Relaxed) != 0
     }
 
     /// Sets the callbacks, by the indices of their queues.
     ///
     /// # Safety
     ///
-    /// This must be called during `probe`, by the thread that runs it, before the queues are made.
+    /// This must be called while the device is being prepared, by the thread that does so, before
+    /// the queues are made.
     pub(super) unsafe fn set_callbacks(&self, callbacks: KVec<Option<QueueCallback<T>>>) {
-        // SAFETY: By the safety requirements, `data` was never set. So nobody else reads or writes
+        // SAFETY: By the safety requirements, the device is not live. So nobody else reads or writes
         // the field: see `queue_callback`.
         unsafe { *self.callbacks.get() = callbacks };
     }
 
     /// Makes the device live; from now on, callbacks get `data`.
     pub(super) fn go_live(&self, data: Pin<&T::Data<'_>>) -> Result {
-        let vdev = self.state.vdev.as_ptr();
-
-        // INVARIANT: The data is pinned, and valid until `end` has been called.
-        self.data
-            .store(ptr::from_ref(data.get_ref()).cast_mut().cast(), Release);
-        self.state.live.store(1, Relaxed);
+        let vdev = self.state().vdev();
 
         // SAFETY: By the type invariant of `State`, `vdev` is valid.
         let config = unsafe { (*vdev).config };
@@ -175,18 +139,52 @@ impl<T: Driver> Binding<T> {
         let status = unsafe { get_status(vdev) };
         // The core warns of a device that is live before it is told to.
         if u32::from(status) & bindings::VIRTIO_CONFIG_S_DRIVER_OK != 0 {
+            self.state().count_violation();
+            dev_err!(
+                self.state().device(),
+                "the device is live before it was told to be\n"
+            );
             return Err(EIO);
         }
+
+        // INVARIANT: The data is pinned, and valid until `end` has been called.
+        self.data
+            .store(ptr::from_ref(data.get_ref()).cast_mut().cast(), Release);
+        self.state().set_phase(Phase::Live);
 
         // SAFETY: `vdev` is valid, and its queues are set up.
         unsafe { bindings::virtio_device_ready(vdev) };
         Ok(())
     }
 
+    /// Returns the driver's data, once the device was live.
+    ///
+    /// # Safety
+    ///
+    /// `end` must not return while the result is in use.
+    pub(super) unsafe fn data<'a>(&self) -> Option<Pin<&'a T::Data<'a>>> {
+        let data = self.data.load(Acquire).cast::<T::Data<'a>>();
+        if data.is_null() {
+            return None;
+        }
+        // SAFETY: By the type invariant, `data` points to the driver's data, which is valid: by the
+        // safety requirements, `end` has not returned, and only after that it is dropped.
+        let data = unsafe { &*data };
+        // SAFETY: By the type invariant, it is pinned.
+        Some(unsafe { Pin::new_unchecked(data) })
+    }
+
     /// Adds a resource, to be taken back when the binding ends.
     pub(super) fn add_resource(&self, resource: KBox<dyn Resource>) -> Result {
         self.resources.lock().push(resource, GFP_KERNEL)?;
         Ok(())
+    }
+
+    /// Adds a piece of work, which lives as long as the binding.
+    pub(super) fn add_item(&self, item: Pin<KBox<Item<T>>>) -> Result<NonNull<Item<T>>> {
+        let address = NonNull::from(&*item);
+        self.items.lock().push(item, GFP_KERNEL)?;
+        Ok(address)
     }
 
     /// Takes the resources back, the last one first.
@@ -203,10 +201,33 @@ impl<T: Driver> Binding<T> {
     /// Ends what the driver may do with the device, which is reset.
     pub(super) fn end(&self) {
         self.end_resources();
+        // Work that runs may add work, or ask for a reset; nobody adds items any more.
+        let items = core::mem::take(&mut *self.items.lock());
+        for item in &items {
+            item.disable();
+        }
+        *self.items.lock() = items;
+        // A callback that has read the pointer before has returned when the device was reset.
+        //
         // INVARIANT: Null is allowed.
         self.data.store(ptr::null_mut(), Release);
-        // A callback that has read the pointer before has returned when this does.
-        self.state.quiesce();
+        self.state().quiesce();
+    }
+
+    /// Deletes the queues in C.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if the driver keeps one.
+    pub(super) fn delete_queues(&self) -> Result {
+        if self.has_queues() {
+            self.state().wait_for_users()?;
+            // SAFETY: By the type invariant of `State`, the device is valid. The queues exist, and
+            // nobody has a handle of one: each is a user.
+            unsafe { bindings::virtio_del_vqs(self.state().vdev()) };
+            self.release_queues();
+        }
+        Ok(())
     }
 
     /// Called by the core when the device has used buffers of `vq`.
@@ -229,27 +250,48 @@ impl<T: Driver> Binding<T> {
 
         // A device must not interrupt before it is live, nor after it was reset; if it does, there
         // is nobody to tell.
-        let data = binding.data.load(Acquire);
-        if data.is_null() {
+        if !binding.state().is_live() {
             return;
         }
-
-        // SAFETY: `data` was set, so by the type invariant nobody writes the field any more, and
-        // what was written happened before.
-        let callbacks = unsafe { &*binding.callbacks.get() };
-        let Some(Some(callback)) = usize::try_from(vq.index)
-            .ok()
-            .and_then(|i| callbacks.get(i))
-        else {
+        // SAFETY: `end` resets the device, and waits for this callback.
+        let Some(data) = (unsafe { binding.data() }) else {
             return;
         };
 
-        // SAFETY: By the type invariant, `data` points to the driver's data, which is valid: `end`
-        // waits for this callback before it is dropped.
-        let data = unsafe { &*data.cast::<T::Data<'_>>() };
-        // SAFETY: By the type invariant, it is pinned.
-        let data = unsafe { Pin::new_unchecked(data) };
-        callback.call(data);
+        // SAFETY: The device is live, so by the type invariant nobody writes the field, until it was
+        // reset, which waits for this callback; and what was written happened before.
+        let callbacks = unsafe { &*binding.callbacks.get() };
+        let index = usize::try_from(vq.index).ok();
+        if let Some(Some(callback)) = index.and_then(|index| callbacks.get(index)) {
+            callback.call(data);
+        }
+    }
+
+    /// Called by the core when the configuration has changed.
+    ///
+    /// # Safety
+    ///
+    /// `vdev` must be a valid device that is bound to `T`.
+    ///
+    /// # Context
+    ///
+    /// Interrupt context.
+    pub(super) unsafe extern "C" fn config_callback(vdev: *mut bindings::virtio_device) {
+        // SAFETY: By the safety requirements, the device is valid.
+        let binding = unsafe { (*vdev).priv_ }.cast::<Self>();
+        if binding.is_null() {
+            return;
+        }
+        // SAFETY: By the safety requirements, the device is bound to `T`, so this is its binding.
+        // The core calls this between a successful `probe` and `remove` only, with a lock.
+        let binding = unsafe { &*binding };
+        if !binding.state().is_live() {
+            return;
+        }
+        // SAFETY: The core waits for this callback before it calls `remove`, which calls `end`.
+        if let Some(data) = unsafe { binding.data() } {
+            T::config_changed(data);
+        }
     }
 }
 
@@ -261,20 +303,20 @@ pub(super) struct BindingOwner<T: Driver>(Pin<KBox<Binding<T>>>);
 impl<T: Driver> BindingOwner<T> {
     /// Makes a binding, and lets `vdev` point to it.
     pub(super) fn new(vdev: &Device<device::Core<'_>>) -> Result<Self> {
+        let raw = NonNull::new(vdev.as_raw()).ok_or(EINVAL)?;
         let binding = KBox::pin_init(
             try_pin_init!(Binding {
-                driver: TypeId::of::<T>(),
-                // INVARIANT: The device is valid for as long as it has a driver.
-                state: State {
-                    vdev: NonNull::new(vdev.as_raw()).ok_or(EINVAL)?,
-                    live: Atomic::new(0),
-                    quiesced: Atomic::new(0),
-                },
+                header <- pin_init!(Header {
+                    driver: TypeId::of::<T>(),
+                    // SAFETY: The device is valid for as long as it has a driver.
+                    state <- unsafe { State::new(raw) },
+                }),
                 has_queues: Atomic::new(0),
                 // INVARIANT: Null is allowed.
                 data: Atomic::new(ptr::null_mut()),
                 callbacks: UnsafeCell::new(KVec::new()),
                 resources <- new_mutex!(KVec::new()),
+                items <- new_mutex!(KVec::new()),
             }),
             GFP_KERNEL,
         )?;
@@ -296,12 +338,13 @@ impl<T: Driver> Deref for BindingOwner<T> {
 
 impl<T: Driver> Drop for BindingOwner<T> {
     fn drop(&mut self) {
-        let vdev = self.state.vdev.as_ptr();
+        let vdev = self.state().vdev();
 
-        self.state.quiesce();
-        if self.has_queues.load(Relaxed) != 0 {
+        // If `probe` has failed, nobody has done this yet.
+        self.end();
+        if self.has_queues() {
             // SAFETY: By the type invariant of `State`, `vdev` is valid; it was reset. The queues
-            // exist, and nobody has a `Virtqueue`: those cannot outlive the driver's data.
+            // exist, and nobody uses a handle of one: those cannot outlive the driver's data.
             unsafe { bindings::virtio_del_vqs(vdev) };
         }
         // SAFETY: By the type invariant of `State`, `vdev` is valid. There are no callbacks any

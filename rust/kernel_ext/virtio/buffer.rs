@@ -2,6 +2,7 @@
 
 //! What can be in a queue.
 
+use crate::bindings;
 use core::{
     mem::size_of,
     ptr::NonNull, //
@@ -14,12 +15,35 @@ use kernel::{
     },
 };
 
+/// A piece of memory in the kernel's linear map.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    pub(crate) start: *mut c_void,
+    pub(crate) length: u32,
+}
+
+/// How many scatter lists a buffer can have.
+pub(crate) const LISTS: usize = 4;
+
 /// Where a buffer's memory is, for the queue.
-pub struct Parts {
-    pub(super) readable: *mut c_void,
-    pub(super) readable_len: u32,
-    pub(super) writable: *mut c_void,
-    pub(super) writable_len: u32,
+#[derive(Clone, Copy, Debug)]
+pub enum Parts {
+    /// The device reads it.
+    Readable(Span),
+    /// The device writes it.
+    Writable(Span),
+    /// The device reads the first piece, and writes the second one.
+    Both(Span, Span),
+    /// Scatter lists that end, of which the device reads the first `readable`, and writes the
+    /// next `writable`.
+    Lists {
+        /// The lists.
+        lists: [*mut bindings::scatterlist; LISTS],
+        /// How many the device reads.
+        readable: u32,
+        /// How many the device writes.
+        writable: u32,
+    },
 }
 
 /// An object that a queue can own, and that has memory for the device.
@@ -28,8 +52,9 @@ pub struct Parts {
 ///
 /// - The pointer that [`Buffer::into_token`] returns is not null, and unique among those that were
 ///   not given back by [`Buffer::from_token`].
-/// - What [`Buffer::parts`] describes is valid memory in the kernel's linear map until
-///   [`Buffer::from_token`] is called, and nobody else accesses it until then.
+/// - What [`Buffer::parts`] describes is valid memory until [`Buffer::from_token`] is called, and
+///   nobody else accesses it until then, in a way that matters. A span lies in the kernel's linear
+///   map; there are at most [`LISTS`] lists, and at least one.
 pub unsafe trait Buffer: Send + Sized {
     /// Gives the object up, for a pointer that stands for it.
     fn into_token(self) -> NonNull<c_void>;
@@ -74,6 +99,7 @@ pub struct Exchange<O, I>(KBox<Memory<O, I>>);
 impl<O: AsBytes, I: FromBytes> Exchange<O, I> {
     /// The sizes, as the queue takes them: checked when the type is used.
     const READABLE: u32 = Self::checked(size_of::<O>());
+    /// As above.
     const WRITABLE: u32 = Self::checked(size_of::<I>());
 
     #[expect(clippy::cast_possible_truncation, reason = "it is asserted to fit")]
@@ -129,11 +155,18 @@ unsafe impl<O: AsBytes + Send, I: FromBytes + Send> Buffer for Exchange<O, I> {
         let readable = unsafe { &raw mut (*memory).readable };
         // SAFETY: As above.
         let writable = unsafe { &raw mut (*memory).writable };
-        Parts {
-            readable: readable.cast(),
-            readable_len: Self::READABLE,
-            writable: writable.cast(),
-            writable_len: Self::WRITABLE,
+        let readable = Span {
+            start: readable.cast(),
+            length: Self::READABLE,
+        };
+        let writable = Span {
+            start: writable.cast(),
+            length: Self::WRITABLE,
+        };
+        match (Self::READABLE, Self::WRITABLE) {
+            (_, 0) => Parts::Readable(readable),
+            (0, _) => Parts::Writable(writable),
+            _ => Parts::Both(readable, writable),
         }
     }
 
@@ -153,10 +186,13 @@ mod tests {
 
         // SAFETY: The token was just made.
         let parts = unsafe { <Exchange<[u8; 3], [u8; 5]>>::parts(token) };
-        assert_eq!(parts.readable_len, 3);
-        assert_eq!(parts.writable_len, 5);
-        assert_eq!(parts.readable, token.as_ptr());
-        assert_eq!(parts.writable.addr() - parts.readable.addr(), 64);
+        let Parts::Both(readable, writable) = parts else {
+            return Err(EINVAL);
+        };
+        assert_eq!(readable.length, 3);
+        assert_eq!(writable.length, 5);
+        assert_eq!(readable.start, token.as_ptr());
+        assert_eq!(writable.start.addr() - readable.start.addr(), 64);
 
         // SAFETY: The token was made above, and is not used below.
         let mut buffer = unsafe { <Exchange<[u8; 3], [u8; 5]>>::from_token(token) };
@@ -172,8 +208,10 @@ mod tests {
 
         // SAFETY: The token was just made.
         let parts = unsafe { <Exchange<(), [u8; 5]>>::parts(token) };
-        assert_eq!(parts.readable_len, 0);
-        assert_eq!(parts.writable_len, 5);
+        let Parts::Writable(writable) = parts else {
+            return Err(EINVAL);
+        };
+        assert_eq!(writable.length, 5);
 
         // SAFETY: The token was made above, and is not used below.
         drop(unsafe { <Exchange<(), [u8; 5]>>::from_token(token) });

@@ -5,8 +5,10 @@
 use super::{
     binding::{
         Binding,
+        Header,
         Resource, //
     },
+    state::State,
     Driver, //
 };
 use crate::bindings;
@@ -33,6 +35,9 @@ impl DeviceType {
     /// A disk.
     pub const BLOCK: Self = Self(bindings::VIRTIO_ID_BLOCK);
 
+    /// A console.
+    pub const CONSOLE: Self = Self(bindings::VIRTIO_ID_CONSOLE);
+
     /// A source of random bytes.
     pub const ENTROPY: Self = Self(bindings::VIRTIO_ID_RNG);
 
@@ -47,6 +52,7 @@ impl fmt::Display for DeviceType {
         match *self {
             Self::NET => f.write_str("network device"),
             Self::BLOCK => f.write_str("block device"),
+            Self::CONSOLE => f.write_str("console"),
             Self::ENTROPY => f.write_str("entropy device"),
             Self(number) => write!(f, "device of type {number}"),
         }
@@ -92,8 +98,9 @@ macro_rules! virtio_device_table {
 /// # Invariants
 ///
 /// - A [`Device`] instance represents a valid `struct virtio_device`.
-/// - In context [`device::Core`], it is bound to a driver of this crate, or about to be; its `priv`
-///   field is the pointer of the `Binding`, which lives as long as the context.
+/// - In context [`device::Bound`], it is bound to a driver of this crate, or about to be; its `priv`
+///   field is null, or the pointer of the `Binding`, which lives as long as the context.
+/// - In context [`device::Core`], that is not null.
 #[repr(transparent)]
 #[doc(alias = "virtio_device")]
 pub struct Device<Ctx: device::DeviceContext = device::Normal>(
@@ -125,21 +132,30 @@ impl<Ctx: device::DeviceContext> Device<Ctx> {
     }
 }
 
-impl Device<device::Core<'_>> {
-    /// Reads from the device which features it offers, bit 0 of the result being feature 0.
-    #[doc(alias = "virtio_get_features")]
-    pub fn offered_features(&self) -> u128 {
-        let mut features = [0u64; bindings::VIRTIO_FEATURES_U64S as usize];
-
-        // SAFETY:
-        // - By the type invariant, `self.as_raw()` is valid, and it is bound to a driver.
-        // - `features` has room for all the features that the core knows.
-        unsafe { bindings::virtio_get_features(self.as_raw(), features.as_mut_ptr()) };
-
-        let [low, high] = features;
-        u128::from(high) << 64 | u128::from(low)
+impl Device<device::Bound> {
+    /// Returns how often the device was caught doing what it must not, since it was bound.
+    pub fn violations(&self) -> i64 {
+        self.state().map_or(0, State::violations)
     }
 
+    /// Counts something that the device must not do; `print` says what, unless there were many.
+    pub(super) fn complain(&self, print: impl FnOnce()) {
+        if self.state().is_none_or(State::count_violation) {
+            print();
+        }
+    }
+
+    /// Returns the state, unless features are yet to be negotiated.
+    fn state(&self) -> Option<&State> {
+        // SAFETY: By the type invariant, `self.as_raw()` is valid.
+        let header = unsafe { (*self.as_raw()).priv_ }.cast::<Header>();
+        // SAFETY: By the type invariant, this is null, or points to a binding, which begins with a
+        // header, and lives as long as the context.
+        unsafe { header.as_ref() }.map(|header| &header.state)
+    }
+}
+
+impl Device<device::Core<'_>> {
     /// Keeps a resource until the device is taken from its driver, which must be `T`.
     pub(crate) fn add_resource<T: Driver>(&self, resource: KBox<dyn Resource>) -> Result {
         Binding::<T>::of(self)?.add_resource(resource)
@@ -176,6 +192,7 @@ mod tests {
     fn device_types_have_the_numbers_of_the_specification() {
         assert_eq!(DeviceType::NET.number(), 1);
         assert_eq!(DeviceType::BLOCK.number(), 2);
+        assert_eq!(DeviceType::CONSOLE.number(), 3);
         assert_eq!(DeviceType::ENTROPY.number(), 4);
     }
 }

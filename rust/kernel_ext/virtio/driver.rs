@@ -7,13 +7,16 @@ use super::{
         Binding,
         BindingOwner, //
     },
+    feature::Table,
+    state::Phase,
     Device,
     IdTable, //
 };
 use crate::bindings;
 use core::{
     mem::offset_of,
-    pin::Pin, //
+    pin::Pin,
+    ptr, //
 };
 use kernel::{
     device,
@@ -26,18 +29,43 @@ use kernel::{
     types::Opaque,
     ThisModule, //
 };
+use virtio_wire::feature::{
+    Accepted,
+    Class,
+    FeatureSet, //
+};
 
-/// The virtio driver trait. The functions are called in process context, and may sleep.
+/// The virtio driver trait. The functions are called in process context, and may sleep, but
+/// [`Driver::config_changed`].
 ///
 /// # Examples
 ///
 /// See `samples/virtio_minimal.rs` and `samples/virtio_rng.rs`.
+#[vtable]
 pub trait Driver: 'static {
+    /// What the driver drives, with its features.
+    type Class: Class;
+
     /// The type of the driver's device private data. Callbacks of queues share it.
     type Data<'bound>: Send + Sync + 'bound;
 
     /// The table of device ids supported by the driver.
     const ID_TABLE: IdTable;
+
+    /// The features of the class that the driver supports. Those of the ring and of the transport
+    /// are the business of the core.
+    const FEATURES: FeatureSet<Self::Class> = FeatureSet::empty();
+
+    /// Called before the features are settled, with those that the device offers, the driver
+    /// supports, and the specification allows together. Returns those to keep; with an error, the
+    /// device is not bound.
+    fn validate(
+        vdev: &Device<device::Bound>,
+        features: Accepted<Self::Class>,
+    ) -> Result<FeatureSet<Self::Class>> {
+        let _ = vdev;
+        Ok(features.set())
+    }
 
     /// Called when a device that matches [`Self::ID_TABLE`] is found.
     ///
@@ -57,10 +85,68 @@ pub trait Driver: 'static {
         Ok(())
     }
 
+    /// Called when the device says that its configuration has changed, which it may do as often as
+    /// it likes. The configuration can be read by [`Work`](super::Work) only.
+    ///
+    /// # Context
+    ///
+    /// Interrupt context.
+    fn config_changed(this: Pin<&Self::Data<'_>>) {
+        let _ = this;
+    }
+
+    /// Called before the device is reset, because the guest is suspended, the transport resets it,
+    /// or a [`Resetter`](super::Resetter) was asked to. It is still live, unless it has failed.
+    /// When this returns, nobody may add buffers any more.
+    fn suspend<'bound>(
+        vdev: &'bound Device<device::Core<'_>>,
+        this: Pin<&'bound Self::Data<'bound>>,
+    ) -> Result {
+        let _ = (vdev, this);
+        Ok(())
+    }
+
+    /// Called when the device was reset after [`Self::suspend`], or could not be restored: the
+    /// driver has to drop its queues. A driver that has queues, but not this, cannot be suspended.
+    fn release<'bound>(this: Pin<&'bound Self::Data<'bound>>) {
+        let _ = this;
+    }
+
+    /// Called to make the queues again, with the features of before.
+    fn restore<'bound>(
+        vdev: &'bound Device<device::Core<'_>>,
+        this: Pin<&'bound Self::Data<'bound>>,
+    ) -> Result {
+        let _ = (vdev, this);
+        Ok(())
+    }
+
+    /// Called when the device is live again.
+    fn resume<'bound>(
+        vdev: &'bound Device<device::Core<'_>>,
+        this: Pin<&'bound Self::Data<'bound>>,
+    ) -> Result {
+        let _ = (vdev, this);
+        Ok(())
+    }
+
+    /// Called when the device could not be restored: it will do nothing any more, and there are no
+    /// queues. It may be tried again.
+    fn lost(vdev: &Device<device::Bound>, this: Pin<&Self::Data<'_>>) {
+        let _ = (vdev, this);
+    }
+
     /// Called when the device is about to be taken from the driver, after [`Self::start`].
     ///
-    /// The device is still live. It is reset when this returns, and the data is dropped after that.
+    /// The device is still live, unless it has failed. It is reset when this returns, and the data
+    /// is dropped after that.
     fn unbind<'bound>(vdev: &'bound Device<device::Core<'_>>, this: Pin<&Self::Data<'bound>>) {
+        let _ = (vdev, this);
+    }
+
+    /// Called when the machine goes down, or another kernel is about to be started. The device is
+    /// reset when this returns.
+    fn shutdown<'bound>(vdev: &'bound Device<device::Core<'_>>, this: Pin<&Self::Data<'bound>>) {
         let _ = (vdev, this);
     }
 }
@@ -98,9 +184,20 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
         let fields = unsafe { &mut *vdrv.get() };
 
         fields.driver.name = kernel::str::as_char_ptr_in_const_context(name);
+        fields.id_table = T::ID_TABLE.as_ptr();
+        fields.feature_table = Self::FEATURES.as_ptr();
+        fields.feature_table_size = Self::FEATURES.len();
+        fields.validate = Some(Self::validate_callback);
         fields.probe = Some(Self::probe_callback);
         fields.remove = Some(Self::remove_callback);
-        fields.id_table = T::ID_TABLE.as_ptr();
+        fields.shutdown = Some(Self::shutdown_callback);
+        fields.freeze = Some(Self::suspend_callback);
+        fields.restore = Some(Self::restore_callback);
+        fields.reset_prepare = Some(Self::suspend_callback);
+        fields.reset_done = Some(Self::restore_callback);
+        if T::HAS_CONFIG_CHANGED {
+            fields.config_changed = Some(Binding::<T>::config_callback);
+        }
 
         // SAFETY:
         // - The caller keeps `vdrv` valid and pinned until `unregister`.
@@ -116,6 +213,25 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
 }
 
 impl<T: Driver> Adapter<T> {
+    /// The features, as the core takes them.
+    const FEATURES: &'static Table = &Table::new(T::FEATURES);
+
+    extern "C" fn validate_callback(vdev: *mut bindings::virtio_device) -> c_int {
+        // The driver before may have left something there.
+        //
+        // SAFETY: The virtio bus calls this with a valid `struct virtio_device`, which has no binding
+        // yet.
+        unsafe { (*vdev).priv_ = ptr::null_mut() };
+
+        // SAFETY: As above.
+        //
+        // INVARIANT: `vdev` is valid for the duration of `validate_callback()`; its `priv` field is
+        // null.
+        let vdev = unsafe { &*vdev.cast::<Device<device::Bound>>() };
+
+        from_result(|| vdev.validate_features::<T>().map(|()| 0))
+    }
+
     extern "C" fn probe_callback(vdev: *mut bindings::virtio_device) -> c_int {
         // SAFETY: The virtio bus calls this with a valid `struct virtio_device`.
         //
@@ -132,11 +248,7 @@ impl<T: Driver> Adapter<T> {
 
             // SAFETY: `set_drvdata` has just stored a `Pin<KBox<Bound<'_, T>>>`, which lives until
             // after `probe_callback` has failed, or `remove_callback` has returned.
-            let bound = unsafe { vdev.as_ref().drvdata_borrow::<Bound<'_, T>>() }.get_ref();
-            // SAFETY: `bound` is pinned, and so is its field `data`, structurally.
-            let data = unsafe { Pin::new_unchecked(&bound.data) };
-
-            let binding: &Binding<T> = &bound.binding;
+            let (binding, data) = unsafe { Self::bound(vdev) };
             binding
                 .go_live(data)
                 .and_then(|()| T::start(vdev, data))
@@ -145,22 +257,103 @@ impl<T: Driver> Adapter<T> {
         })
     }
 
+    /// Returns what a bound device has.
+    ///
+    /// # Safety
+    ///
+    /// `probe_callback` must have succeeded for `vdev`, but for making it live.
+    unsafe fn bound<'bound>(
+        vdev: &'bound Device<device::CoreInternal<'_>>,
+    ) -> (&'bound Binding<T>, Pin<&'bound T::Data<'bound>>) {
+        // SAFETY: By the safety requirements, `set_drvdata` has stored a `Pin<KBox<Bound<'_, T>>>`,
+        // which lives as long as the context.
+        let bound = unsafe { vdev.as_ref().drvdata_borrow::<Bound<'bound, T>>() }.get_ref();
+        // SAFETY: `bound` is pinned, and so is its field `data`, structurally.
+        let data = unsafe { Pin::new_unchecked(&bound.data) };
+        (&bound.binding, data)
+    }
+
     extern "C" fn remove_callback(vdev: *mut bindings::virtio_device) {
         // SAFETY: The virtio bus calls this with a valid `struct virtio_device`.
         //
         // INVARIANT: `vdev` is valid for the duration of `remove_callback()`; its `priv` field was
         // set by `probe_callback`.
         let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
+        // SAFETY: The bus calls this only after `probe_callback` succeeded.
+        let (binding, data) = unsafe { Self::bound(vdev) };
 
-        // SAFETY: The bus calls this only after `probe_callback` succeeded, so `set_drvdata` has
-        // stored a `Pin<KBox<Bound<'_, T>>>`, which lives until after this returns.
-        let bound = unsafe { vdev.as_ref().drvdata_borrow::<Bound<'_, T>>() }.get_ref();
-        // SAFETY: `bound` is pinned, and so is its field `data`, structurally.
-        let data = unsafe { Pin::new_unchecked(&bound.data) };
-
-        bound.binding.end_resources();
+        binding.end_resources();
         T::unbind(vdev, data);
-        bound.binding.end();
+        binding.end();
+    }
+
+    extern "C" fn shutdown_callback(vdev: *mut bindings::virtio_device) {
+        // SAFETY: The virtio bus calls this with a valid `struct virtio_device`.
+        //
+        // INVARIANT: `vdev` is valid for the duration of `shutdown_callback()`; its `priv` field was
+        // set by `probe_callback`.
+        let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
+        // SAFETY: The bus calls this only after `probe_callback` succeeded.
+        let (binding, data) = unsafe { Self::bound(vdev) };
+
+        T::shutdown(vdev, data);
+        binding.state().quiesce();
+    }
+
+    extern "C" fn suspend_callback(vdev: *mut bindings::virtio_device) -> c_int {
+        // SAFETY: The virtio bus calls this with a valid `struct virtio_device`.
+        //
+        // INVARIANT: `vdev` is valid for the duration of `suspend_callback()`; its `priv` field was
+        // set by `probe_callback`.
+        let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
+        // SAFETY: The bus calls this only after `probe_callback` succeeded.
+        let (binding, data) = unsafe { Self::bound(vdev) };
+
+        from_result(|| {
+            if binding.has_queues() && !T::HAS_RELEASE {
+                return Err(EOPNOTSUPP);
+            }
+            // A device that is lost is suspended as it is.
+            if binding.state().is_live() {
+                T::suspend(vdev, data)?;
+            }
+            Self::release(binding, data)?;
+            Ok(0)
+        })
+    }
+
+    extern "C" fn restore_callback(vdev: *mut bindings::virtio_device) -> c_int {
+        // SAFETY: The virtio bus calls this with a valid `struct virtio_device`.
+        //
+        // INVARIANT: `vdev` is valid for the duration of `restore_callback()`; its `priv` field was
+        // set by `probe_callback`.
+        let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
+        // SAFETY: The bus calls this only after `probe_callback` succeeded.
+        let (binding, data) = unsafe { Self::bound(vdev) };
+
+        from_result(|| {
+            // The core has reset the device, perhaps without asking before.
+            Self::release(binding, data)?;
+            binding.state().set_phase(Phase::Preparing);
+            T::restore(vdev, data)
+                .and_then(|()| binding.go_live(data))
+                .and_then(|()| T::resume(vdev, data))
+                .inspect_err(|_| {
+                    if Self::release(binding, data).is_err() {
+                        dev_err!(vdev.as_ref(), "the driver keeps a queue\n");
+                    }
+                })?;
+            Ok(0)
+        })
+    }
+
+    /// Resets the device, and takes the queues from the driver.
+    fn release<'bound>(binding: &'bound Binding<T>, data: Pin<&'bound T::Data<'bound>>) -> Result {
+        binding.state().quiesce();
+        if binding.has_queues() {
+            T::release(data);
+        }
+        binding.delete_queues()
     }
 }
 
