@@ -58,6 +58,7 @@ int rust_helper_virtqueue_add_out(struct virtqueue *vq, void *out, unsigned int 
 int rust_helper_virtqueue_add_out_in(struct virtqueue *vq, void *out, unsigned int out_len,
 				     void *in, unsigned int in_len, void *token, gfp_t gfp);
 int rust_helper_virtqueue_set_affinity(struct virtqueue *vq, const struct cpumask *cpu_mask);
+const __virtio16 *rust_helper_virtqueue_used_index(struct virtqueue *vq);
 
 /* workqueue.c */
 void rust_helper_init_delayed_work(struct delayed_work *dwork, work_func_t func);

@@ -3,6 +3,7 @@
 #include <linux/scatterlist.h>
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
 
 #include "helpers.h"
 
@@ -46,4 +47,13 @@ int rust_helper_virtqueue_add_out_in(struct virtqueue *vq, void *out, unsigned i
 int rust_helper_virtqueue_set_affinity(struct virtqueue *vq, const struct cpumask *cpu_mask)
 {
 	return virtqueue_set_affinity(vq, cpu_mask);
+}
+
+/* A packed ring has no index: a descriptor says itself that it is used. */
+const __virtio16 *rust_helper_virtqueue_used_index(struct virtqueue *vq)
+{
+	if (virtio_has_feature(vq->vdev, VIRTIO_F_RING_PACKED))
+		return NULL;
+
+	return &virtqueue_get_vring(vq)->used->idx;
 }

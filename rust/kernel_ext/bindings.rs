@@ -56,5 +56,6 @@ pub(crate) use self::{
     rust_helper_virtqueue_add_in as virtqueue_add_in,
     rust_helper_virtqueue_add_out as virtqueue_add_out,
     rust_helper_virtqueue_add_out_in as virtqueue_add_out_in,
-    rust_helper_virtqueue_set_affinity as virtqueue_set_affinity, //
+    rust_helper_virtqueue_set_affinity as virtqueue_set_affinity,
+    rust_helper_virtqueue_used_index as virtqueue_used_index, //
 };

@@ -3,6 +3,7 @@
 //! Queues.
 
 use super::{
+    account::Account,
     binding::Header,
     buffer::{
         Buffer,
@@ -27,6 +28,7 @@ use kernel::{
     cpumask::Cpumask,
     device,
     error::to_result,
+    fmt::Arguments,
     prelude::*,
     sync::atomic::Relaxed, //
 };
@@ -52,6 +54,7 @@ pub struct Virtqueue<'bound, B: Buffer> {
     vq: NonNull<bindings::virtqueue>,
     slot: NonNull<Slot>,
     state: &'bound State,
+    account: Account,
     /// Whether the device was seen live. When it is reset, the queue is broken.
     live: bool,
     /// Whether it is known that the queue is broken.
@@ -131,6 +134,8 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
             vq,
             slot,
             state,
+            // SAFETY: By the safety requirements, `vq` is valid. `recycle_with` makes a new account.
+            account: unsafe { Account::new(vq) },
             live: false,
             broken: false,
             _buffers: PhantomData,
@@ -187,6 +192,7 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
             }
         };
         if error == 0 {
+            self.account.add();
             return Ok(());
         }
         Err(AddError {
@@ -280,8 +286,14 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
         // come from `into_token` of `B`.
         let buffer = unsafe { B::from_token(token) };
         let room = buffer.writable_len();
+        if self.account.pop() {
+            self.break_for(fmt!("the device has used more buffers than it has\n"));
+            return Err(EIO);
+        }
         if written > room {
-            self.break_for_length(written, room);
+            self.break_for(fmt!(
+                "the device has written {written} bytes to a buffer of {room}\n"
+            ));
             return Err(EIO);
         }
         Ok(Some(Used { buffer, written }))
@@ -345,6 +357,11 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     pub fn has_used_since(&self, progress: Progress) -> bool {
         // SAFETY: By the type invariant, `vq` is valid; this only reads.
         unsafe { bindings::virtqueue_poll(self.vq.as_ptr(), progress.0) }
+    }
+
+    /// Returns how many buffers the device has.
+    pub fn outstanding(&self) -> u16 {
+        self.account.outstanding()
     }
 
     /// Returns how many buffers the queue has room for; parts of buffers, if they are direct.
@@ -445,6 +462,8 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
             .store(ptr::from_mut(&mut recycle).cast(), Relaxed);
         let error = reset(self.vq.as_ptr(), Self::recycle_callback::<F>);
         slot.recycler.store(ptr::null_mut(), Relaxed);
+        // SAFETY: By the type invariant, `vq` is valid; it has another ring now.
+        self.account = unsafe { Account::new(self.vq) };
         to_result(error)
     }
 
@@ -528,14 +547,9 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     }
 
     #[cold]
-    fn break_for_length(&mut self, written: u32, room: u32) {
+    fn break_for(&mut self, reason: Arguments<'_>) {
         if self.state.count_violation() {
-            dev_err!(
-                self.device(),
-                "the device has written {} bytes to a buffer of {}\n",
-                written,
-                room
-            );
+            dev_err!(self.device(), "{}", reason);
         }
         self.broken = true;
         self.break_down();
