@@ -42,6 +42,7 @@
 //!
 //! C header: [`include/linux/virtio.h`](srctree/include/linux/virtio.h)
 
+mod account;
 mod binding;
 mod buffer;
 mod config;
