@@ -26,6 +26,9 @@ use std::{
 /// How long a test's process may take beyond its limit, to look into what hangs.
 const GRACE: Duration = Duration::from_secs(90);
 
+/// How many lines of the reason of a failure are repeated at the end.
+const REASON: usize = 25;
+
 /// The exit status of a test's process that ended itself at its time limit.
 const TIMED_OUT: i32 = 124;
 
@@ -126,9 +129,13 @@ fn summary(runs: &[Run]) -> bool {
     for outcome in outcomes() {
         match &outcome.verdict {
             Verdict::Passed => counts[0] += 1,
-            Verdict::Failed(_) => {
+            Verdict::Failed(why) => {
                 counts[1] += 1;
                 println!("failed: {}", outcome.name);
+                // Again: who sees only the end of a long log should see the reason.
+                for line in why.lines().take(REASON) {
+                    println!("        {line}");
+                }
             }
             Verdict::Skipped(why) => {
                 counts[2] += 1;
