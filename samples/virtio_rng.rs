@@ -7,7 +7,8 @@
 #![forbid(unsafe_code)]
 
 use core::pin::Pin;
-use kernel::{device::Core, new_mutex, prelude::*, sync::Mutex, time::msecs_to_jiffies};
+use kernel::time::{msecs_to_jiffies, Instant, Monotonic};
+use kernel::{device::Core, new_mutex, prelude::*, sync::Mutex};
 use kernel_ext::hwrng::{self, Wait};
 use kernel_ext::sync::Completion;
 use kernel_ext::virtio::{self, Context, Device, Exchange, QueueCallback, QueueSetup, Virtqueue};
@@ -25,11 +26,8 @@ kernel_ext::virtio_device_table!(
     [virtio::DeviceId::new(virtio::DeviceType::ENTROPY)]
 );
 
-/// How long a device may take to fill the buffer, in milliseconds.
+/// How long a device may take to fill the buffer, in milliseconds. It may interrupt before that.
 const PATIENCE: u32 = 5000;
-
-/// How often it may interrupt without having filled it, while somebody waits.
-const ROUNDS: u32 = 16;
 
 type Buffer = Exchange<(), [u8; 64]>;
 
@@ -67,8 +65,9 @@ impl<'bound> State<'bound> {
     /// Moves bytes to `target`, and returns how many. The device gets an empty buffer back.
     fn take(&mut self, target: &mut [u8], filled: &Completion) -> Result<usize> {
         if self.filled.is_none() {
-            let used = self.queue.pop()?;
-            self.filled = used.map(|used| (used.buffer, used.written as usize, 0));
+            if let Some(used) = self.queue.pop()? {
+                self.filled = Some((used.buffer, usize::try_from(used.written)?, 0));
+            }
         }
         let Some((mut buffer, end, read)) = self.filled.take() else {
             return Ok(0);
@@ -91,7 +90,8 @@ impl<'bound> State<'bound> {
 
 impl hwrng::Source for RngData<'_> {
     fn read(self: Pin<&Self>, target: &mut [u8], wait: Wait) -> Result<usize> {
-        for _ in 0..ROUNDS {
+        let start = Instant::<Monotonic>::now();
+        while start.elapsed().as_millis() < PATIENCE.into() {
             let count = match &mut *self.state.lock() {
                 Some(state) => state.take(target, &self.filled)?,
                 None => return Err(ENODEV),
