@@ -4,6 +4,7 @@
 //! and everything that can happen to a device while it is in use.
 
 mod rng;
+mod wire;
 
 use crate::{
     cx::Test,
@@ -48,4 +49,10 @@ pub const TESTS: &[Test] = &[
     )
     .kernels(&[DEBUG])
     .limit(300),
+    Test::new("virtio::wire::keeps_its_word", wire::keeps_its_word).limit(300),
+    Test::new(
+        "virtio::wire::is_defined_behaviour",
+        wire::is_defined_behaviour,
+    )
+    .limit(600),
 ];
