@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a disk says of itself.
+
+use super::storage::Storage;
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use std::path::PathBuf;
+use virtio_wire::blk::{ConfigLayout, Feature, FeatureSet};
+
+/// Where the sectors of a disk are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// In a file.
+    File(PathBuf),
+    /// In so many bytes of memory.
+    Ram(u64),
+    /// Nowhere, in so many bytes.
+    Null(u64),
+}
+
+/// A disk to be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where its sectors are.
+    pub medium: Medium,
+    /// Whether it can only be read.
+    pub read_only: bool,
+    /// Its name.
+    pub serial: String,
+    /// The number of queues.
+    pub queues: u16,
+    /// The number of bytes in a block.
+    pub block_size: u32,
+    /// The logarithm of the number of blocks in a physical one.
+    pub physical_exponent: u8,
+    /// The least and the best that should be read or written, in blocks.
+    pub io_size: (u16, u32),
+    /// The most segments in a request.
+    pub segments: u32,
+    /// The most bytes in a segment, if that is limited.
+    pub segment_bytes: Option<u32>,
+    /// Features that are not offered.
+    pub without: FeatureSet,
+}
+
+impl Options {
+    /// A disk with every feature.
+    pub fn new(medium: Medium) -> Self {
+        Self {
+            medium,
+            read_only: false,
+            serial: "rust-virtio".to_owned(),
+            queues: 8,
+            block_size: 512,
+            physical_exponent: 3,
+            io_size: (8, 256),
+            segments: 126,
+            segment_bytes: None,
+            without: FeatureSet::empty(),
+        }
+    }
+
+    /// Opens what it is stored in, and returns the number of bytes.
+    pub(super) fn open(&self) -> Result<(Storage, u64)> {
+        Ok(match &self.medium {
+            Medium::File(path) => Storage::file(path, !self.read_only)
+                .with_context(|| format!("opening {}", path.display()))?,
+            Medium::Ram(bytes) => (Storage::ram(*bytes)?, *bytes),
+            Medium::Null(bytes) => (Storage::Null, *bytes),
+        })
+    }
+
+    /// Returns the configuration space, and the features on offer.
+    pub(super) fn describe(&self, sectors: u64) -> (ConfigLayout, FeatureSet) {
+        const MOST_SECTORS: u32 = 0x1_0000;
+        let mut offered = FeatureSet::of(&[
+            Feature::VERSION_1,
+            Feature::INDIRECT_DESC,
+            Feature::EVENT_IDX,
+            Feature::RING_PACKED,
+            Feature::IN_ORDER,
+            Feature::SEG_MAX,
+            Feature::GEOMETRY,
+            Feature::BLK_SIZE,
+            Feature::FLUSH,
+            Feature::TOPOLOGY,
+            Feature::CONFIG_WCE,
+            Feature::MQ,
+            Feature::DISCARD,
+            Feature::WRITE_ZEROES,
+            Feature::LIFETIME,
+            Feature::SECURE_ERASE,
+        ]);
+        if self.segment_bytes.is_some() {
+            offered = offered.with(Feature::SIZE_MAX);
+        }
+        if self.read_only {
+            offered = offered.with(Feature::RO);
+        }
+        let cylinders = (sectors / (16 * 63)).min(0xffff);
+        let layout = ConfigLayout {
+            capacity: sectors.into(),
+            size_max: self.segment_bytes.unwrap_or(0).into(),
+            seg_max: self.segments.into(),
+            cylinders: u16::try_from(cylinders).unwrap_or(u16::MAX).into(),
+            heads: 16,
+            sectors: 63,
+            blk_size: self.block_size.into(),
+            physical_block_exp: self.physical_exponent,
+            min_io_size: self.io_size.0.into(),
+            opt_io_size: self.io_size.1.into(),
+            writeback: 1,
+            num_queues: self.queues.into(),
+            max_discard_sectors: MOST_SECTORS.into(),
+            max_discard_seg: 16.into(),
+            discard_sector_alignment: (self.block_size / 512).into(),
+            max_write_zeroes_sectors: MOST_SECTORS.into(),
+            max_write_zeroes_seg: 16.into(),
+            write_zeroes_may_unmap: 1,
+            max_secure_erase_sectors: MOST_SECTORS.into(),
+            max_secure_erase_seg: 16.into(),
+            secure_erase_sector_alignment: (self.block_size / 512).into(),
+            ..ConfigLayout::default()
+        };
+        (layout, offered.difference(self.without))
+    }
+}
+
+/// Finds a feature by its name in C, of which the beginning and the case do not matter, or by its
+/// number.
+pub fn feature(name: &str) -> Result<Feature> {
+    if let Ok(bit) = name.parse() {
+        return Feature::new(bit).context("there is no such feature");
+    }
+    let wanted = name.to_uppercase().replace('-', "_");
+    (0..FeatureSet::BITS)
+        .filter_map(Feature::new)
+        .find(|feature| {
+            let known = feature.name().unwrap_or_default();
+            let short = known.split_once("_F_").map(|(_, short)| short);
+            known == wanted || short == Some(wanted.as_str())
+        })
+        .with_context(|| format!("there is no feature {name}"))
+}
+
+/// Adds and removes features as a command says.
+pub fn change_features(set: &mut FeatureSet, arguments: &Value) -> Result<()> {
+    let list = |field: &str| -> Result<FeatureSet> {
+        let names = arguments[field].as_array().into_iter().flatten();
+        names
+            .map(|name| match name {
+                Value::String(name) => feature(name),
+                other => feature(&other.to_string()),
+            })
+            .collect()
+    };
+    *set = set.union(list("add")?).difference(list("remove")?);
+    Ok(())
+}
+
+/// Returns where a field is in the configuration space, and how many bytes it has.
+fn field(name: &str) -> Option<(usize, usize)> {
+    macro_rules! fields {
+        ($($field:ident: $length:literal,)*) => {
+            match name {
+                $(stringify!($field) => Some((std::mem::offset_of!(ConfigLayout, $field), $length)),)*
+                _ => None,
+            }
+        };
+    }
+    fields! {
+        capacity: 8,
+        size_max: 4,
+        seg_max: 4,
+        cylinders: 2,
+        heads: 1,
+        sectors: 1,
+        blk_size: 4,
+        physical_block_exp: 1,
+        alignment_offset: 1,
+        min_io_size: 2,
+        opt_io_size: 4,
+        writeback: 1,
+        num_queues: 2,
+        max_discard_sectors: 4,
+        max_discard_seg: 4,
+        discard_sector_alignment: 4,
+        max_write_zeroes_sectors: 4,
+        max_write_zeroes_seg: 4,
+        write_zeroes_may_unmap: 1,
+        max_secure_erase_sectors: 4,
+        max_secure_erase_seg: 4,
+        secure_erase_sector_alignment: 4,
+        zone_sectors: 4,
+        max_open_zones: 4,
+        max_active_zones: 4,
+        max_append_sectors: 4,
+        write_granularity: 4,
+        model: 1,
+    }
+}
+
+/// Reads what a command wants to be said: in `set`, an object of fields and numbers.
+pub fn lies(arguments: &Value) -> Result<Vec<(usize, Vec<u8>)>> {
+    let mut lies = Vec::new();
+    let Some(fields) = arguments.get("set") else {
+        return Ok(lies);
+    };
+    let Value::Object(fields) = fields else {
+        bail!("set is no object");
+    };
+    for (name, value) in fields {
+        let (offset, length) =
+            field(name).with_context(|| format!("the configuration space has no {name}"))?;
+        let number = value
+            .as_u64()
+            .with_context(|| format!("{name} is no number"))?;
+        let bytes = number.to_le_bytes();
+        let (bytes, rest) = bytes.split_at(length);
+        ensure!(rest.iter().all(|byte| *byte == 0), "{name} is too large");
+        lies.push((offset, bytes.to_vec()));
+    }
+    Ok(lies)
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A disk with a cache that forgets.
+//!
+//! While the cache writes back, what is written is kept beside the storage until it is flushed. A
+//! power cut loses it, all of it or a part: a driver that says that data is stable before it has
+//! flushed it is found out.
+
+use super::storage::Storage;
+use std::{collections::BTreeMap, io};
+
+/// The number of bytes in a sector.
+pub const SECTOR: usize = 512;
+
+type Sector = Box<[u8; SECTOR]>;
+
+/// A disk.
+#[derive(Debug)]
+pub struct Disk {
+    storage: Storage,
+    /// What is not stable, by the number of the sector; `None` is a sector of zeroes.
+    cache: BTreeMap<u64, Option<Sector>>,
+    write_back: bool,
+}
+
+/// Goes through the sectors of a range of bytes, which is one of whole sectors.
+fn sectors(offset: u64, length: u64) -> std::ops::Range<u64> {
+    offset / 512..offset.saturating_add(length) / 512
+}
+
+impl Disk {
+    /// Makes a disk that writes through.
+    pub fn new(storage: Storage) -> Self {
+        Self {
+            storage,
+            cache: BTreeMap::new(),
+            write_back: false,
+        }
+    }
+
+    /// Sets whether the cache writes back. When it does not any more, it is flushed.
+    pub fn set_write_back(&mut self, write_back: bool) -> io::Result<()> {
+        self.write_back = write_back;
+        if write_back { Ok(()) } else { self.flush() }
+    }
+
+    /// Returns whether the cache writes back.
+    pub fn writes_back(&self) -> bool {
+        self.write_back
+    }
+
+    /// Returns how many sectors are not stable.
+    pub fn unstable(&self) -> usize {
+        self.cache.len()
+    }
+
+    /// Reads whole sectors.
+    pub fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.storage.read(offset, bytes)?;
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let range = sectors(offset, length);
+        for (number, cached) in self.cache.range(range.clone()) {
+            let at = usize::try_from(number - range.start).unwrap_or(0) * SECTOR;
+            if let Some(there) = bytes.get_mut(at..at + SECTOR) {
+                match cached {
+                    Some(cached) => there.copy_from_slice(cached.as_slice()),
+                    None => there.fill(0),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes whole sectors.
+    pub fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if !self.write_back {
+            return self.storage.write(offset, bytes);
+        }
+        for (number, sector) in (offset / 512..).zip(bytes.chunks_exact(SECTOR)) {
+            let sector: [u8; SECTOR] = sector.try_into().map_err(io::Error::other)?;
+            self.cache.insert(number, Some(Box::new(sector)));
+        }
+        Ok(())
+    }
+
+    /// Makes zeroes of whole sectors.
+    pub fn zero(&mut self, offset: u64, length: u64) -> io::Result<()> {
+        if !self.write_back {
+            return self.storage.zero(offset, length);
+        }
+        for number in sectors(offset, length) {
+            self.cache.insert(number, None);
+        }
+        Ok(())
+    }
+
+    /// Makes zeroes of whole sectors, for good: nothing of them is left anywhere.
+    pub fn erase(&mut self, offset: u64, length: u64) -> io::Result<()> {
+        for number in sectors(offset, length) {
+            self.cache.remove(&number);
+        }
+        self.storage.zero(offset, length)
+    }
+
+    /// Makes stable what was written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        for (number, cached) in &self.cache {
+            let offset = number * 512;
+            match cached {
+                Some(sector) => self.storage.write(offset, sector.as_slice())?,
+                None => self.storage.zero(offset, 512)?,
+            }
+        }
+        self.cache.clear();
+        self.storage.sync()
+    }
+
+    /// Loses what is not stable, and returns how many sectors that were. Of each 8 sectors, `keep`
+    /// happen to be stable: a cache may write back at any time.
+    pub fn cut_power(&mut self, keep: u64) -> io::Result<usize> {
+        let before = self.cache.len();
+        // A sector's number does not tell when it was written, so this is no order of time.
+        self.cache
+            .retain(|number, _| (number.wrapping_mul(0x9e37_79b9) >> 7) % 8 < keep);
+        let lost = before - self.cache.len();
+        self.flush()?;
+        Ok(lost)
+    }
+
+    /// Sets the number of bytes.
+    pub fn resize(&mut self, bytes: u64) -> io::Result<()> {
+        self.cache.split_off(&(bytes / 512));
+        self.storage.resize(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk() -> Disk {
+        let storage = Storage::ram(8 * 512).expect("memory");
+        let mut disk = Disk::new(storage);
+        disk.set_write_back(true).expect("a cache");
+        disk
+    }
+
+    fn first_byte(disk: &Disk, sector: u64) -> u8 {
+        let mut bytes = [0; 512];
+        disk.read(sector * 512, &mut bytes).expect("a read");
+        assert!(bytes.iter().all(|byte| *byte == bytes[0]));
+        bytes[0]
+    }
+
+    #[test]
+    fn what_is_not_flushed_is_lost() {
+        let mut disk = disk();
+        disk.write(512, &[1; 1024]).expect("a write");
+        disk.flush().expect("a flush");
+        disk.write(1024, &[2; 1024]).expect("a write");
+        disk.zero(512, 512).expect("zeroes");
+        assert_eq!([1, 2, 3].map(|s| first_byte(&disk, s)), [0, 2, 2]);
+        assert_eq!(disk.unstable(), 3);
+
+        assert_eq!(disk.cut_power(0).expect("a power cut"), 3);
+        assert_eq!([1, 2, 3].map(|s| first_byte(&disk, s)), [1, 1, 0]);
+    }
+
+    #[test]
+    fn a_part_may_happen_to_be_stable() {
+        let mut disk = disk();
+        disk.write(0, &[7; 4096]).expect("a write");
+        let lost = disk.cut_power(4).expect("a power cut");
+        let there = (0..8).filter(|s| first_byte(&disk, *s) == 7).count();
+
+        assert_eq!(there + lost, 8);
+        assert_eq!(disk.unstable(), 0);
+    }
+
+    #[test]
+    fn writing_through_loses_nothing() {
+        let mut disk = disk();
+        disk.write(0, &[1; 512]).expect("a write");
+        disk.set_write_back(false).expect("to write through");
+        disk.write(512, &[2; 512]).expect("a write");
+
+        assert_eq!(disk.cut_power(0).expect("a power cut"), 0);
+        assert_eq!([0, 1].map(|s| first_byte(&disk, s)), [1, 2]);
+    }
+
+    #[test]
+    fn erasing_leaves_nothing_to_come_back() {
+        let mut disk = disk();
+        disk.write(0, &[1; 512]).expect("a write");
+        disk.flush().expect("a flush");
+        disk.write(0, &[2; 512]).expect("a write");
+        disk.erase(0, 512).expect("to erase");
+
+        assert_eq!(first_byte(&disk, 0), 0);
+        disk.cut_power(0).expect("a power cut");
+        assert_eq!(first_byte(&disk, 0), 0);
+    }
+
+    #[test]
+    fn what_is_added_is_zeroes() {
+        let mut disk = disk();
+        disk.write(0, &[1; 4096]).expect("a write");
+        disk.resize(512).expect("to shrink");
+        disk.resize(1024).expect("to grow");
+
+        assert_eq!([0, 1].map(|s| first_byte(&disk, s)), [1, 0]);
+        assert!(disk.read(1024, &mut [0; 512]).is_err());
+    }
+
+    #[test]
+    fn a_file_is_written_and_zeroed() {
+        let file = crate::memory::tests::file(4096);
+        let mut disk = Disk::new(Storage::File(file));
+        disk.write(512, &[3; 1024]).expect("a write");
+        disk.zero(1024, 512).expect("zeroes");
+
+        assert_eq!([0, 1, 2].map(|s| first_byte(&disk, s)), [0, 3, 0]);
+        assert!(disk.read(4096, &mut [0; 512]).is_err());
+    }
+}

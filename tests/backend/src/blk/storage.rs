@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where the sectors of a disk are.
+
+use rustix::fs::{FallocateFlags, fallocate};
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+
+/// Where the sectors of a disk are.
+#[derive(Debug)]
+pub enum Storage {
+    /// In memory: they end with the backend.
+    Ram(Vec<u8>),
+    /// In a file.
+    File(File),
+    /// Nowhere: they are zeroes.
+    Null,
+}
+
+impl Storage {
+    /// Makes a disk in memory.
+    pub fn ram(bytes: u64) -> io::Result<Self> {
+        Ok(Self::Ram(vec![0; to_index(bytes)?]))
+    }
+
+    /// Opens a file, and returns its length, too.
+    pub fn file(path: &Path, write: bool) -> io::Result<(Self, u64)> {
+        let file = File::options().read(true).write(write).open(path)?;
+        let length = file.metadata()?.len();
+        Ok((Self::File(file), length))
+    }
+
+    /// Reads what is at some offset.
+    pub fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        match self {
+            Self::Ram(memory) => {
+                let there = part(memory.len(), offset, bytes.len())?;
+                bytes.copy_from_slice(memory.get(there).ok_or(io::ErrorKind::InvalidInput)?);
+                Ok(())
+            }
+            Self::File(file) => file.read_exact_at(bytes, offset),
+            Self::Null => {
+                bytes.fill(0);
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes at some offset.
+    pub fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Ram(memory) => {
+                let there = part(memory.len(), offset, bytes.len())?;
+                memory
+                    .get_mut(there)
+                    .ok_or(io::ErrorKind::InvalidInput)?
+                    .copy_from_slice(bytes);
+                Ok(())
+            }
+            Self::File(file) => file.write_all_at(bytes, offset),
+            Self::Null => Ok(()),
+        }
+    }
+
+    /// Makes zeroes of what is at some offset; they need not be allocated.
+    pub fn zero(&mut self, offset: u64, length: u64) -> io::Result<()> {
+        match self {
+            Self::Ram(memory) => {
+                let there = part(memory.len(), offset, to_index(length)?)?;
+                memory
+                    .get_mut(there)
+                    .ok_or(io::ErrorKind::InvalidInput)?
+                    .fill(0);
+                Ok(())
+            }
+            Self::File(_) if length == 0 => Ok(()),
+            Self::File(file) => {
+                let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                match fallocate(&*file, punch, offset, length) {
+                    Err(rustix::io::Errno::OPNOTSUPP) => write_zeroes(file, offset, length),
+                    result => Ok(result?),
+                }
+            }
+            Self::Null => Ok(()),
+        }
+    }
+
+    /// Makes everything stable.
+    pub fn sync(&self) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.sync_data(),
+            Self::Ram(_) | Self::Null => Ok(()),
+        }
+    }
+
+    /// Sets the number of bytes. What is added is zeroes.
+    pub fn resize(&mut self, bytes: u64) -> io::Result<()> {
+        match self {
+            Self::Ram(memory) => {
+                memory.resize(to_index(bytes)?, 0);
+                Ok(())
+            }
+            Self::File(file) => file.set_len(bytes),
+            Self::Null => Ok(()),
+        }
+    }
+}
+
+fn to_index(value: u64) -> io::Result<usize> {
+    usize::try_from(value).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+fn part(there: usize, offset: u64, length: usize) -> io::Result<std::ops::Range<usize>> {
+    let offset = to_index(offset)?;
+    match offset.checked_add(length) {
+        Some(end) if end <= there => Ok(offset..end),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+fn write_zeroes(file: &File, offset: u64, length: u64) -> io::Result<()> {
+    const ZEROES: [u8; 4096] = [0; 4096];
+    let mut done = 0;
+    while done < length {
+        let left = usize::try_from(length - done).unwrap_or(usize::MAX);
+        let bytes = ZEROES.get(..left).unwrap_or(&ZEROES);
+        file.write_all_at(bytes, offset + done)?;
+        done += u64::try_from(bytes.len()).unwrap_or(0);
+    }
+    Ok(())
+}

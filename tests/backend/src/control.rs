@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The control socket: a line of JSON for each command, and one for its answer.
+
+use crate::{
+    class::{Answer, Class},
+    device::{Device, die},
+    order::Order,
+    queue::Storm,
+    service::Shared,
+};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::net::{UnixListener, UnixStream},
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// The commands of every device, and what they do; for `--help`.
+pub const COMMANDS: &[(&str, &str)] = &[
+    ("counters", "tell what was counted"),
+    (
+        "inject",
+        "add a rule: do, value, op, sector, queue, skip, count",
+    ),
+    ("rules", "list the rules"),
+    ("clear", "remove rule RULE, or all"),
+    ("pause", "take nothing from queue QUEUE, or from all"),
+    ("resume", "go on"),
+    ("release", "serve what is held"),
+    ("latency", "let each request take US microseconds"),
+    (
+        "order",
+        "return buffers: order done, reverse or random, MANY together, SEED",
+    ),
+    (
+        "interrupt",
+        "interrupt QUEUE without a reason, COUNT times, each US microseconds",
+    ),
+    (
+        "config",
+        "lie in the configuration space: SET {field: number}; without it, stop that; NOTIFY",
+    ),
+    (
+        "features",
+        "ADD and REMOVE features, by name or number, for the next negotiation",
+    ),
+    ("resize", "set the number of SECTORS"),
+    (
+        "power-cut",
+        "lose what was not flushed; of 8 sectors, KEEP are stable",
+    ),
+    ("peek", "read COUNT sectors at SECTOR"),
+    ("disconnect", "close the connection to QEMU"),
+    ("die", "die, as if killed"),
+    ("quit", "end"),
+    ("devices", "list the devices"),
+];
+
+/// What the control socket sees of a device.
+pub trait Controlled: Send + Sync {
+    /// Returns its name.
+    fn name(&self) -> String;
+
+    /// Executes a command.
+    fn execute(&self, command: &str, arguments: &Value) -> Result<Value>;
+}
+
+impl<C: Class> Controlled for Shared<C> {
+    fn name(&self) -> String {
+        self.lock().name.clone()
+    }
+
+    fn execute(&self, command: &str, arguments: &Value) -> Result<Value> {
+        let mut device = self.lock();
+        let value = device.execute(command, arguments);
+        device.wake();
+        value
+    }
+}
+
+/// Returns a number of a command, if it is there.
+fn number(arguments: &Value, field: &str) -> Result<Option<u64>> {
+    match &arguments[field] {
+        Value::Null => Ok(None),
+        value => Ok(Some(
+            value
+                .as_u64()
+                .with_context(|| format!("{field} is no number"))?,
+        )),
+    }
+}
+
+impl<C: Class> Device<C> {
+    /// Returns the queues that a command is about.
+    fn chosen(&self, arguments: &Value) -> Result<std::ops::Range<usize>> {
+        let all = 0..self.queues.len();
+        match number(arguments, "queue")? {
+            None => Ok(all),
+            Some(queue) => {
+                let queue = usize::try_from(queue)?;
+                ensure!(all.contains(&queue), "there is no queue {queue}");
+                Ok(queue..queue + 1)
+            }
+        }
+    }
+
+    fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value> {
+        match command {
+            "counters" => return Ok(self.describe()),
+            "inject" => {
+                let rule = self.rules.add(arguments, C::OPERATIONS)?;
+                return Ok(json!({ "rule": rule }));
+            }
+            "rules" => return Ok(self.rules.list()),
+            "clear" => self.rules.remove(number(arguments, "rule")?)?,
+            "pause" | "resume" => {
+                for index in self.chosen(arguments)? {
+                    if let Some(queue) = self.queues.get_mut(index) {
+                        queue.paused = command == "pause";
+                    }
+                    self.run(index);
+                }
+            }
+            "release" => {
+                let mut count = 0;
+                for index in self.chosen(arguments)? {
+                    count += self.serve_waiting(index, |waiting| waiting.ready.is_none());
+                }
+                return Ok(json!({ "released": count }));
+            }
+            "latency" => {
+                let time = number(arguments, "us")?.context("us is missing")?;
+                self.latency = Duration::from_micros(time);
+            }
+            "order" => self.set_order(arguments)?,
+            "interrupt" => {
+                let storm = Storm {
+                    left: number(arguments, "count")?.unwrap_or(1),
+                    interval: Duration::from_micros(number(arguments, "us")?.unwrap_or(1000)),
+                    next: Instant::now(),
+                };
+                for index in self.chosen(arguments)? {
+                    if let Some(queue) = self.queues.get_mut(index) {
+                        queue.storm = queue.ring.is_some().then_some(storm);
+                    }
+                }
+            }
+            "disconnect" => self.hang_up(),
+            "die" => die(),
+            _ => {
+                let Some(answer) = self.class.command(command, arguments) else {
+                    bail!("there is no command {command}");
+                };
+                let Answer {
+                    value,
+                    config_changed,
+                } = answer?;
+                if config_changed {
+                    self.config_changed();
+                }
+                return Ok(value);
+            }
+        }
+        Ok(json!({}))
+    }
+
+    fn set_order(&mut self, arguments: &Value) -> Result<()> {
+        let many = usize::try_from(number(arguments, "many")?.unwrap_or(4))?;
+        self.order = match arguments["order"].as_str() {
+            Some("done") => Order::Done,
+            Some("reverse") => Order::Reverse(many),
+            Some("random") => Order::Random(many, number(arguments, "seed")?.unwrap_or(1).max(1)),
+            _ => bail!("order is done, reverse or random"),
+        };
+        for index in 0..self.queues.len() {
+            self.change_order(index);
+        }
+        Ok(())
+    }
+
+    fn describe(&self) -> Value {
+        let queues: Vec<_> = self.queues.iter().map(|queue| queue.describe()).collect();
+        json!({
+            "name": self.name,
+            "connected": self.connection.is_some(),
+            "connections": self.counters.connections,
+            "messages": self.counters.messages,
+            "refused": self.counters.refused,
+            "resets": self.counters.resets,
+            "config_changes": self.counters.config_changes,
+            "features": self.accepted,
+            "written_to_memory": self.memory.written(),
+            "queues": queues,
+            "class": self.class.counters(),
+        })
+    }
+}
+
+/// Listens for who wants to control these devices. The last sender to `quit` ends the program.
+pub fn listen(path: &Path, devices: Vec<Arc<dyn Controlled>>, quit: UnixStream) -> Result<()> {
+    let _ = fs::remove_file(path);
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("listening at {}", path.display()))?;
+    let devices: Arc<[_]> = devices.into();
+    thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let devices = Arc::clone(&devices);
+            let Ok(quit) = quit.try_clone() else { continue };
+            // Who hangs up ends the thread.
+            thread::spawn(move || {
+                if let Err(error) = talk(&connection, &devices, &quit) {
+                    eprintln!("control: {error:#}");
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
+/// Answers to one who controls.
+fn talk(
+    connection: &UnixStream,
+    devices: &[Arc<dyn Controlled>],
+    mut quit: &UnixStream,
+) -> Result<()> {
+    let mut answers = connection;
+    for line in BufReader::new(connection).lines() {
+        let line = line?;
+        let parsed: Result<Value, _> = serde_json::from_str(&line);
+        let (result, id) = match &parsed {
+            Ok(command) if command["command"] == "quit" => {
+                quit.write_all(&[0])?;
+                (Ok(json!({})), command.get("id"))
+            }
+            Ok(command) => (execute(command, devices), command.get("id")),
+            Err(error) => (Err(anyhow::anyhow!("no JSON: {error}")), None),
+        };
+        let mut answer = match result {
+            Ok(value) => json!({ "ok": value }),
+            Err(error) => json!({ "error": format!("{error:#}") }),
+        };
+        if let Some(id) = id {
+            answer["id"] = id.clone();
+        }
+        answers.write_all(format!("{answer}\n").as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Executes a command with the device that it names, or with the only one.
+fn execute(command: &Value, devices: &[Arc<dyn Controlled>]) -> Result<Value> {
+    let name = command["command"].as_str().context("command is missing")?;
+    if name == "devices" {
+        return Ok(devices.iter().map(|device| device.name()).collect());
+    }
+    let device = match (command["device"].as_str(), devices) {
+        (Some(wanted), _) => devices
+            .iter()
+            .find(|device| device.name() == wanted)
+            .with_context(|| format!("there is no device {wanted}"))?,
+        (None, [only]) => only,
+        (None, _) => bail!("device is missing"),
+    };
+    device.execute(name, command)
+}

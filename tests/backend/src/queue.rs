@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A queue: what QEMU tells of it, its ring while it runs, and what is being served.
+
+use crate::{
+    order::{Gate, Order},
+    ring::{Buffer, Ring, Setup},
+    rule::Action,
+};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::Write,
+    time::{Duration, Instant},
+};
+
+/// A request that is served later.
+#[derive(Debug)]
+pub struct Waiting<J> {
+    /// Its number, in the order in which they came.
+    pub number: u64,
+    /// Its buffer.
+    pub buffer: Buffer,
+    /// What was read of it.
+    pub job: J,
+    /// What rules say.
+    pub actions: Vec<Action>,
+    /// When it is served; if never, then when it is released.
+    pub ready: Option<Instant>,
+}
+
+/// A request that was served, and not returned.
+#[derive(Debug)]
+pub struct Done {
+    /// Its buffer.
+    pub buffer: Buffer,
+    /// How many bytes were written to it.
+    pub written: u32,
+    /// What rules say.
+    pub actions: Vec<Action>,
+}
+
+/// Interrupts without a reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Storm {
+    /// How many more.
+    pub left: u64,
+    /// How long from one to the next.
+    pub interval: Duration,
+    /// When the next one comes.
+    pub next: Instant,
+}
+
+/// What happened on a queue.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// The driver has notified.
+    pub kicks: u64,
+    /// ... and there was nothing.
+    pub empty_kicks: u64,
+    /// The driver was notified.
+    pub calls: u64,
+    /// ... or did not want to be, when something was returned.
+    pub quiet: u64,
+    /// ... or was, without anything being returned.
+    pub storm_calls: u64,
+    /// Buffers were taken.
+    pub taken: u64,
+    /// ... and returned.
+    pub returned: u64,
+    /// ... and taken again, after another backend.
+    pub resumed: u64,
+    /// The most buffers that were out at once.
+    pub depth: u16,
+    /// Buffers were taken that were out.
+    pub twice: u64,
+    /// The driver, or the ring, was not to be understood.
+    pub errors: u64,
+    /// It was started.
+    pub starts: u64,
+}
+
+/// A queue.
+#[derive(Debug)]
+pub struct Queue<J> {
+    /// What QEMU tells.
+    pub setup: Setup,
+    /// What the driver notifies by, while the queue runs.
+    pub kick: Option<File>,
+    /// What notifies the driver.
+    pub call: Option<File>,
+    /// What tells QEMU of an error.
+    pub error: Option<File>,
+    /// Whether QEMU lets it run.
+    pub enabled: bool,
+    /// Whether it is stopped by the control socket.
+    pub paused: bool,
+    /// The ring, while the queue runs.
+    pub ring: Option<Ring>,
+    /// What is served later.
+    pub waiting: Vec<Waiting<J>>,
+    /// What was served, and has to wait for its turn.
+    pub gate: Gate<Done>,
+    /// When what is kept in the gate is returned all the same.
+    pub gate_limit: Option<Instant>,
+    /// The number of the next request.
+    pub number: u64,
+    /// The buffers that are out.
+    pub out: BTreeSet<u16>,
+    /// Interrupts without a reason.
+    pub storm: Option<Storm>,
+    /// An interrupt is owed, as there was no way to send it.
+    pub owes_call: bool,
+    /// What happened.
+    pub counters: Counters,
+}
+
+impl<J> Queue<J> {
+    /// A queue that nothing is known of.
+    pub fn new() -> Self {
+        Self {
+            setup: Setup::default(),
+            kick: None,
+            call: None,
+            error: None,
+            enabled: false,
+            paused: false,
+            ring: None,
+            waiting: Vec::new(),
+            gate: Gate::new(Order::default()),
+            gate_limit: None,
+            number: 0,
+            out: BTreeSet::new(),
+            storm: None,
+            owes_call: false,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Returns whether buffers may be taken.
+    pub fn runs(&self) -> bool {
+        self.enabled && !self.paused && self.ring.is_some()
+    }
+
+    /// Forgets what is being served, and the ring.
+    pub fn stop(&mut self) {
+        self.ring = None;
+        self.waiting.clear();
+        self.out.clear();
+        self.storm = None;
+        self.owes_call = false;
+        self.gate_limit = None;
+    }
+
+    /// Begins anew with a ring.
+    pub fn start(&mut self, ring: Ring, order: Order) {
+        self.stop();
+        self.ring = Some(ring);
+        self.gate = Gate::new(order);
+        self.number = 0;
+        self.counters.starts += 1;
+    }
+
+    /// Notifies the driver.
+    pub fn send_call(&mut self) {
+        match &mut self.call {
+            Some(call) => {
+                // A counter that is full is a notification that was not seen yet.
+                let _ = call.write(&1_u64.to_ne_bytes());
+                self.counters.calls += 1;
+            }
+            None => self.owes_call = true,
+        }
+    }
+
+    /// Notifies the driver of what was returned, if it wants to be.
+    pub fn notify(&mut self) -> crate::ring::Result<()> {
+        let Some(ring) = &mut self.ring else {
+            return Ok(());
+        };
+        if ring.wants_call()? {
+            self.send_call();
+        } else {
+            self.counters.quiet += 1;
+        }
+        Ok(())
+    }
+
+    /// Ends the use of the ring after an error, and tells QEMU.
+    pub fn fail(&mut self, why: &dyn std::fmt::Display) {
+        eprintln!("a queue ends: {why}");
+        self.counters.errors += 1;
+        self.stop();
+        if let Some(error) = &mut self.error {
+            let _ = error.write(&1_u64.to_ne_bytes());
+        }
+    }
+
+    /// Returns a buffer, as rules say it.
+    pub fn give_back(&mut self, done: &Done) -> crate::ring::Result<()> {
+        let Some(ring) = &mut self.ring else {
+            return Ok(());
+        };
+        let Done {
+            buffer,
+            written,
+            actions,
+        } = done;
+        let lie = actions.iter().find(|action| {
+            matches!(
+                action,
+                Action::UsedId(_)
+                    | Action::UsedNotOut
+                    | Action::UsedTwice
+                    | Action::UsedLength(_)
+                    | Action::UsedJump(_)
+            )
+        });
+        let mut returned = true;
+        match lie {
+            Some(Action::UsedId(id)) => {
+                ring.forge(*id, *written, buffer.count)?;
+                returned = false;
+            }
+            Some(Action::UsedNotOut) => {
+                let free = (0..self.setup.size).rev().find(|id| !self.out.contains(id));
+                ring.forge(free.unwrap_or(0).into(), *written, buffer.count)?;
+                returned = false;
+            }
+            Some(Action::UsedTwice) => {
+                ring.push(buffer, *written)?;
+                ring.forge(buffer.id.into(), *written, buffer.count)?;
+            }
+            Some(Action::UsedLength(length)) => ring.push(buffer, *length)?,
+            Some(Action::UsedJump(by)) => {
+                ring.push(buffer, *written)?;
+                ring.jump(*by)?;
+            }
+            _ => ring.push(buffer, *written)?,
+        }
+        if returned {
+            self.out.remove(&buffer.id);
+            self.counters.returned += 1;
+        }
+        Ok(())
+    }
+
+    /// Describes the queue.
+    pub fn describe(&self) -> Value {
+        let counters = &self.counters;
+        json!({
+            "size": self.setup.size,
+            "running": self.ring.is_some(),
+            "enabled": self.enabled,
+            "paused": self.paused,
+            "waiting": self.waiting.len(),
+            "out": self.ring.as_ref().map_or(0, Ring::out),
+            "base": self.ring.as_ref().map_or(0, Ring::base),
+            "kicks": counters.kicks,
+            "empty_kicks": counters.empty_kicks,
+            "calls": counters.calls,
+            "quiet": counters.quiet,
+            "storm_calls": counters.storm_calls,
+            "taken": counters.taken,
+            "returned": counters.returned,
+            "resumed": counters.resumed,
+            "depth": counters.depth,
+            "twice": counters.twice,
+            "errors": counters.errors,
+            "starts": counters.starts,
+        })
+    }
+}

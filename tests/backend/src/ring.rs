@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The rings of a queue, as a device drives them.
+//!
+//! The layouts and the checks are those of `virtio_wire`; here they meet memory. A ring returns
+//! [`Buffer`]s, and takes them back with the number of bytes that were written. Beside what a device
+//! does, it can do what a device must not: see [`Ring::forge`] and [`Ring::jump`].
+//!
+//! A driver may say anything. The walk of `virtio_wire` always ends, memory is looked up, and no
+//! more buffers can be out than the queue has descriptors.
+
+pub mod inflight;
+mod packed;
+mod split;
+
+#[cfg(test)]
+mod tests;
+
+use crate::memory::{Area, Memory, MemoryError};
+use std::num::NonZeroU16;
+use thiserror::Error;
+use virtio_wire::ring::{Access, Element, Indirect, RingError};
+
+/// Why a ring cannot be used any more.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The driver says what it must not say.
+    #[error("{0}")]
+    Ring(RingError),
+    /// The ring, or a table of descriptors, is not in memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// What an earlier backend has left of the queue cannot be.
+    #[error("the record of what is in flight is damaged: {0}")]
+    Inflight(&'static str),
+}
+
+impl From<RingError> for Error {
+    fn from(error: RingError) -> Self {
+        Self::Ring(error)
+    }
+}
+
+/// What a ring call returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A buffer that the driver has made available.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// What the driver calls it: in a split ring the first descriptor.
+    pub id: u16,
+    /// How many descriptors of a packed ring it takes.
+    pub count: u16,
+    /// Its elements: those to read, then those to write.
+    pub elements: Vec<Element>,
+    /// Where it is in the record of what is in flight.
+    slot: u16,
+}
+
+impl Buffer {
+    /// Makes a buffer that no driver has made.
+    #[cfg(test)]
+    pub fn of(elements: Vec<Element>) -> Self {
+        Self {
+            id: 0,
+            count: 1,
+            elements,
+            slot: 0,
+        }
+    }
+
+    /// Returns the elements with some access.
+    fn with(&self, access: Access) -> impl Iterator<Item = &Element> {
+        self.elements
+            .iter()
+            .filter(move |element| element.access == access)
+    }
+
+    /// Returns the elements that the device can read.
+    pub fn readable(&self) -> impl Iterator<Item = &Element> {
+        self.with(Access::Read)
+    }
+
+    /// Returns the elements that the device can write.
+    pub fn writable(&self) -> impl Iterator<Item = &Element> {
+        self.with(Access::Write)
+    }
+}
+
+/// The form of the rings, and what else was negotiated about them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Form {
+    /// `VIRTIO_F_RING_PACKED`.
+    pub packed: bool,
+    /// `VIRTIO_F_EVENT_IDX`.
+    pub event_index: bool,
+    /// `VIRTIO_F_INDIRECT_DESC`.
+    pub indirect: bool,
+}
+
+/// What a front-end tells of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Setup {
+    /// The number of descriptors.
+    pub size: u16,
+    /// The address of the descriptors, for QEMU.
+    pub descriptors: u64,
+    /// The address of the available ring, or of the driver's structure for events.
+    pub available: u64,
+    /// The address of the used ring, or of the device's structure for events.
+    pub used: u64,
+    /// Where to go on, see [`Ring::base`].
+    pub base: u32,
+}
+
+impl Setup {
+    /// Returns which tables of descriptors there can be.
+    fn indirect(&self, form: Form) -> Indirect {
+        // The driver of Linux makes tables that are longer than short queues.
+        let most = NonZeroU16::new(self.size.max(1024));
+        most.filter(|_| form.indirect)
+            .map_or(Indirect::No, Indirect::UpTo)
+    }
+}
+
+/// The rings of a queue.
+#[derive(Debug)]
+pub enum Ring {
+    /// Split rings.
+    Split(split::Ring),
+    /// A packed ring.
+    Packed(packed::Ring),
+}
+
+macro_rules! delegate {
+    ($self:ident, $ring:ident => $call:expr) => {
+        match $self {
+            Self::Split($ring) => $call,
+            Self::Packed($ring) => $call,
+        }
+    };
+}
+
+impl Ring {
+    /// Finds the rings in memory. With a record of what is in flight, it goes on where that ended,
+    /// and returns those buffers first.
+    pub fn new(memory: &Memory, setup: &Setup, form: Form, record: Option<&Area>) -> Result<Self> {
+        Ok(if form.packed {
+            Self::Packed(packed::Ring::new(memory, setup, form, record)?)
+        } else {
+            Self::Split(split::Ring::new(memory, setup, form, record)?)
+        })
+    }
+
+    /// Takes the next buffer, if there is one.
+    pub fn pop(&mut self, memory: &Memory) -> Result<Option<Buffer>> {
+        delegate!(self, ring => ring.pop(memory))
+    }
+
+    /// Returns a buffer, to which so many bytes were written.
+    pub fn push(&mut self, buffer: &Buffer, written: u32) -> Result<()> {
+        delegate!(self, ring => ring.push(buffer, written))
+    }
+
+    /// Tells the driver that a buffer is used, which may not be out, or not be at all.
+    pub fn forge(&mut self, id: u32, written: u32, count: u16) -> Result<()> {
+        delegate!(self, ring => ring.forge(id, written, count))
+    }
+
+    /// Tells the driver that so many more buffers are used, without saying which.
+    pub fn jump(&mut self, by: u16) -> Result<()> {
+        delegate!(self, ring => ring.jump(by))
+    }
+
+    /// Returns whether the driver wants to be notified of what was returned since the last time.
+    pub fn wants_call(&mut self) -> Result<bool> {
+        delegate!(self, ring => ring.wants_call())
+    }
+
+    /// Asks to be notified, and returns whether there is a buffer already.
+    pub fn ask_for_kicks(&mut self) -> Result<bool> {
+        delegate!(self, ring => ring.ask_for_kicks())
+    }
+
+    /// Tells the driver that it need not notify.
+    pub fn refuse_kicks(&mut self) -> Result<()> {
+        delegate!(self, ring => ring.refuse_kicks())
+    }
+
+    /// Returns where another backend can go on: for a split ring the index, for a packed one both
+    /// positions.
+    pub fn base(&self) -> u32 {
+        delegate!(self, ring => ring.base())
+    }
+
+    /// Returns how many buffers are out: taken, and not returned.
+    pub fn out(&self) -> u16 {
+        delegate!(self, ring => ring.out())
+    }
+
+    /// Returns how many buffers of another backend are going to be taken.
+    pub fn to_resume(&self) -> usize {
+        delegate!(self, ring => ring.to_resume())
+    }
+
+    /// Finds the rings in memory that has changed.
+    pub fn remap(&mut self, memory: &Memory, setup: &Setup, form: Form) -> Result<()> {
+        let setup = Setup {
+            base: self.base(),
+            ..*setup
+        };
+        let new = Self::new(memory, &setup, form, None)?;
+        match (self, new) {
+            (Self::Split(old), Self::Split(new)) => old.replace_areas(new),
+            (Self::Packed(old), Self::Packed(new)) => old.replace_areas(new),
+            // What was negotiated does not change while a queue runs.
+            _ => {}
+        }
+        Ok(())
+    }
+}

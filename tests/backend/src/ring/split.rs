@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Split rings.
+
+use super::{Buffer, Form, Result, Setup, inflight};
+use crate::memory::{Area, Memory};
+use std::{
+    collections::VecDeque,
+    sync::atomic::{Ordering, fence},
+};
+use virtio_wire::ring::{
+    Indirect,
+    split::{
+        Descriptor, FLAGS_OFFSET, INDEX_OFFSET, Index, NO_NOTIFY, Position, QueueSize, Suppression,
+        UsedElement, Walk,
+    },
+};
+
+/// The two rings, and the table of descriptors.
+#[derive(Debug)]
+pub struct Ring {
+    size: QueueSize,
+    descriptors: Area,
+    available: Area,
+    used: Area,
+    event_index: bool,
+    indirect: Indirect,
+    /// The next buffer to take.
+    next: Index,
+    /// The next one to return.
+    done: Index,
+    /// What `done` was when the driver was asked for the last time.
+    told: Index,
+    out: u16,
+    again: VecDeque<u16>,
+    record: Option<inflight::Split>,
+}
+
+impl Ring {
+    pub(super) fn new(
+        memory: &Memory,
+        setup: &Setup,
+        form: Form,
+        record: Option<&Area>,
+    ) -> Result<Self> {
+        let size = QueueSize::new(setup.size)?;
+        let used = memory.area(setup.used, size.used_length())?;
+        // What was used is what the driver saw; the base says only what was available.
+        let done = Index::new(used.load(INDEX_OFFSET)?);
+        let mut ring = Self {
+            size,
+            descriptors: memory.area(setup.descriptors, size.descriptors_length())?,
+            available: memory.area(setup.available, size.available_length())?,
+            used,
+            event_index: form.event_index,
+            indirect: setup.indirect(form),
+            // The base of a packed ring has more bits.
+            next: Index::new(u16::try_from(setup.base & 0xffff).unwrap_or(0)),
+            done,
+            told: done,
+            out: 0,
+            again: VecDeque::new(),
+            record: None,
+        };
+        if let Some(area) = record {
+            let (record, again) = inflight::Split::open(area, size, done)?;
+            ring.out = 0;
+            ring.next = done.plus(u16::try_from(again.len()).unwrap_or(u16::MAX));
+            ring.again = again.into();
+            ring.record = Some(record);
+        }
+        Ok(ring)
+    }
+
+    pub(super) fn pop(&mut self, memory: &Memory) -> Result<Option<Buffer>> {
+        if let Some(head) = self.again.pop_front() {
+            let buffer = self.walk(memory, head)?;
+            self.out = self.out.saturating_add(1);
+            return Ok(Some(buffer));
+        }
+        let index = Index::new(self.available.load(INDEX_OFFSET)?);
+        let most = self.size.get().saturating_sub(self.out);
+        if index.advance(self.next, most)? == 0 {
+            return Ok(None);
+        }
+        let entry = self
+            .available
+            .read::<2>(self.size.available_offset(self.next))?;
+        let head = u16::from_le_bytes(entry);
+        let buffer = self.walk(memory, head)?;
+        if let Some(record) = &mut self.record {
+            record.take(head)?;
+        }
+        self.next = self.next.plus(1);
+        self.out = self.out.saturating_add(1);
+        Ok(Some(buffer))
+    }
+
+    fn walk(&self, memory: &Memory, head: u16) -> Result<Buffer> {
+        let mut walk = Walk::new(self.size, head, self.indirect)?;
+        let mut elements = Vec::new();
+        while let Some(position) = walk.position() {
+            let mut bytes = [0; Descriptor::SIZE];
+            match position {
+                Position::Ring(index) => {
+                    bytes = self.descriptors.read(self.size.descriptor_offset(index)?)?;
+                }
+                Position::Table(table, index) => {
+                    let offset = u64::from(index) * 16;
+                    memory.read(table.address.saturating_add(offset), &mut bytes)?;
+                }
+            }
+            elements.extend(walk.step(&Descriptor::from_bytes(&bytes))?);
+        }
+        Ok(Buffer {
+            id: head,
+            count: 1,
+            elements,
+            slot: head,
+        })
+    }
+
+    pub(super) fn push(&mut self, buffer: &Buffer, written: u32) -> Result<()> {
+        if let Some(record) = &self.record {
+            record.before(buffer.slot)?;
+        }
+        self.forge(buffer.id.into(), written, 1)?;
+        if let Some(record) = &self.record {
+            record.after(buffer.slot, self.done)?;
+        }
+        self.out = self.out.saturating_sub(1);
+        Ok(())
+    }
+
+    pub(super) fn forge(&mut self, id: u32, written: u32, _count: u16) -> Result<()> {
+        let element = UsedElement {
+            id: id.into(),
+            len: written.into(),
+        };
+        let offset = self.size.used_offset(self.done);
+        self.used.write(offset, &element.to_bytes())?;
+        self.jump(1)
+    }
+
+    pub(super) fn jump(&mut self, by: u16) -> Result<()> {
+        self.done = self.done.plus(by);
+        Ok(self.used.store(INDEX_OFFSET, self.done.get())?)
+    }
+
+    pub(super) fn wants_call(&mut self) -> Result<bool> {
+        // What was written has to be visible before it is read what the driver wants.
+        fence(Ordering::SeqCst);
+        let suppression = if self.event_index {
+            let offset = self.size.used_event_offset();
+            Suppression::Event(Index::new(self.available.load(offset)?))
+        } else {
+            Suppression::Flags(self.available.load(FLAGS_OFFSET)?)
+        };
+        let told = std::mem::replace(&mut self.told, self.done);
+        Ok(told != self.done && suppression.notifies(told, self.done))
+    }
+
+    pub(super) fn ask_for_kicks(&mut self) -> Result<bool> {
+        if self.event_index {
+            let offset = self.size.available_event_offset();
+            self.used.store(offset, self.next.get())?;
+        } else {
+            self.used.store(FLAGS_OFFSET, 0)?;
+        }
+        // A driver that has not seen this has added its buffer before what is read now.
+        fence(Ordering::SeqCst);
+        let index = Index::new(self.available.load(INDEX_OFFSET)?);
+        Ok(index != self.next || !self.again.is_empty())
+    }
+
+    pub(super) fn refuse_kicks(&mut self) -> Result<()> {
+        if !self.event_index {
+            self.used.store(FLAGS_OFFSET, NO_NOTIFY)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn base(&self) -> u32 {
+        self.next.get().into()
+    }
+
+    pub(super) fn out(&self) -> u16 {
+        self.out
+    }
+
+    pub(super) fn to_resume(&self) -> usize {
+        self.again.len()
+    }
+
+    /// Takes the places of another one of the same queue.
+    pub(super) fn replace_areas(&mut self, other: Self) {
+        self.descriptors = other.descriptors;
+        self.available = other.available;
+        self.used = other.used;
+    }
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The loop of a device: one thread waits for QEMU, the driver, and time.
+
+use crate::{
+    class::Class,
+    device::{Device, token},
+    session::backend_channel,
+};
+use anyhow::{Context, Result};
+use rustix::{
+    buffer::spare_capacity,
+    event::{EventfdFlags, Timespec, epoll, eventfd},
+};
+use std::{
+    fs,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::{UnixListener, UnixStream},
+    },
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use vhost::vhost_user::{BackendReqHandler, Error};
+
+/// How long to wait before QEMU is called again.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// How long the rest of a message may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How QEMU and a device meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Meeting {
+    /// QEMU connects to this socket.
+    Listen(PathBuf),
+    /// QEMU listens at this socket.
+    Connect(PathBuf),
+}
+
+/// A device that others have at hand, too.
+#[derive(Debug)]
+pub struct Shared<C: Class> {
+    device: Arc<Mutex<Device<C>>>,
+    epoll: Arc<OwnedFd>,
+    wake: Arc<OwnedFd>,
+    stop: AtomicBool,
+}
+
+impl<C: Class> Shared<C> {
+    /// Makes a device.
+    pub fn new(name: &str, class: C) -> Result<Self> {
+        let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let wake = Arc::new(eventfd(0, flags)?);
+        add(&epoll, &*wake, token::WAKE)?;
+        let device = Device::new(name, class, Arc::clone(&epoll), Arc::clone(&wake));
+        Ok(Self {
+            device: Arc::new(Mutex::new(device)),
+            epoll,
+            wake,
+            stop: AtomicBool::new(false),
+        })
+    }
+
+    /// Locks the device.
+    pub fn lock(&self) -> MutexGuard<'_, Device<C>> {
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends [`run`](Self::run).
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.lock().wake();
+    }
+
+    /// Serves until [`stop`](Self::stop), QEMU after QEMU.
+    pub fn run(&self, meeting: &Meeting) -> Result<()> {
+        let listener = match meeting {
+            Meeting::Listen(path) => {
+                // One that is left over would be in the way.
+                let _ = fs::remove_file(path);
+                let listener = UnixListener::bind(path)
+                    .with_context(|| format!("listening at {}", path.display()))?;
+                Some(listener)
+            }
+            Meeting::Connect(_) => None,
+        };
+        let mut result = Ok(());
+        while !self.stopped() && result.is_ok() {
+            result = match self.meet(meeting, listener.as_ref()) {
+                Ok(Some(connection)) => self.serve(connection),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+        }
+        if let Meeting::Listen(path) = meeting {
+            let _ = fs::remove_file(path);
+        }
+        result.and(self.lock().class.finish())
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Waits for QEMU. Returns nothing if there is something else to be done.
+    fn meet(
+        &self,
+        meeting: &Meeting,
+        listener: Option<&UnixListener>,
+    ) -> Result<Option<UnixStream>> {
+        match (meeting, listener) {
+            (Meeting::Connect(path), _) => {
+                if let Ok(connection) = UnixStream::connect(path) {
+                    return Ok(Some(connection));
+                }
+                self.wait(Some(RETRY))?;
+                Ok(None)
+            }
+            (_, Some(listener)) => {
+                add(&self.epoll, listener, token::LISTENER)?;
+                let tokens = self.wait(None)?;
+                epoll::delete(&*self.epoll, listener)?;
+                let called = tokens.contains(&token::LISTENER);
+                Ok(called
+                    .then(|| listener.accept())
+                    .transpose()?
+                    .map(|(c, _)| c))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Waits for events, and returns their tokens.
+    fn wait(&self, limit: Option<Duration>) -> Result<Vec<u64>> {
+        let limit = limit.map(Timespec::try_from).transpose()?;
+        let mut events = Vec::with_capacity(32);
+        match epoll::wait(&*self.epoll, spare_capacity(&mut events), limit.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let tokens: Vec<_> = events
+            .iter()
+            .map(|event: &epoll::Event| event.data.u64())
+            .collect();
+        if tokens.contains(&token::WAKE) {
+            let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+        }
+        Ok(tokens)
+    }
+
+    /// Serves one QEMU, until it, or this, hangs up.
+    fn serve(&self, connection: UnixStream) -> Result<()> {
+        // The rest of a message comes at once, or never.
+        connection.set_read_timeout(Some(PATIENCE))?;
+        let peek = connection.try_clone()?;
+        add(&self.epoll, &peek, token::CONNECTION)?;
+        {
+            let mut device = self.lock();
+            device.counters.connections += 1;
+            device.connection = Some(connection.try_clone()?);
+        }
+        let mut handler = BackendReqHandler::from_stream(connection, Arc::clone(&self.device));
+        let mut connected = true;
+        while connected && !self.stopped() {
+            let next = self.lock().tick(Instant::now());
+            let limit = next.map(|next| next.saturating_duration_since(Instant::now()));
+            let mut tokens = self.wait(limit)?;
+            // After a message, the notification of a queue may be another one.
+            tokens.sort_unstable_by_key(|token| *token == token::CONNECTION);
+            for token in tokens {
+                match token {
+                    token::CONNECTION => {
+                        if let Some(channel) = backend_channel(&peek) {
+                            self.lock().channel = Some(channel);
+                        }
+                        connected = self.message(&mut handler);
+                    }
+                    token::KICK.. => {
+                        let index = usize::try_from(token - token::KICK)?;
+                        self.lock().kicked(index);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let mut device = self.lock();
+        if connected {
+            // This ends first: what was taken is served.
+            for index in 0..device.queues.len() {
+                device.stop(index);
+            }
+        }
+        epoll::delete(&*self.epoll, &peek)?;
+        device.disconnected();
+        Ok(())
+    }
+
+    /// Takes a message. Returns whether the connection goes on.
+    fn message(&self, handler: &mut BackendReqHandler<Mutex<Device<C>>>) -> bool {
+        let result = handler.handle_request();
+        let mut device = self.lock();
+        match result {
+            Ok(()) => {
+                device.counters.messages += 1;
+                true
+            }
+            // QEMU was told, if it wanted to know.
+            Err(Error::ReqHandlerError(error)) => {
+                device.counters.messages += 1;
+                device.counters.refused += 1;
+                eprintln!("{}: a message is refused: {error}", device.name);
+                true
+            }
+            Err(Error::Disconnected) => false,
+            Err(error) => {
+                device.counters.refused += 1;
+                eprintln!("{}: the connection ends: {error}", device.name);
+                false
+            }
+        }
+    }
+}
+
+fn add(epoll: &OwnedFd, source: impl AsFd, token: u64) -> Result<()> {
+    let data = epoll::EventData::new_u64(token);
+    epoll::add(epoll, source, data, epoll::EventFlags::IN).context("waiting")
+}

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What QEMU asks for, message by message.
+//!
+//! Crate `vhost` reads the messages and sends the answers. What it has no call for is looked at
+//! before it gets the message: see [`backend_channel`].
+
+use crate::{
+    class::Class,
+    device::{Device, Record},
+    memory::{Area, MOST_REGIONS, MemoryError, Place},
+    ring::inflight,
+};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
+use std::{
+    fs::File,
+    io::{self, IoSliceMut},
+    mem::MaybeUninit,
+    os::unix::net::UnixStream,
+};
+use vhost::vhost_user::{
+    Backend, Error, GpuBackend, Result, VhostUserBackendReqHandlerMut, VhostUserProtocolFeatures,
+    message::{
+        VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags,
+        VhostUserInflight, VhostUserLog, VhostUserMemoryRegion, VhostUserShMemConfig,
+        VhostUserSharedMsg, VhostUserSingleMemoryRegion, VhostUserVringAddrFlags,
+        VhostUserVringState,
+    },
+};
+
+/// `VHOST_USER_F_PROTOCOL_FEATURES`.
+const PROTOCOL_FEATURES: u64 = 1 << 30;
+
+/// `VHOST_USER_SET_BACKEND_REQ_FD`.
+const SET_BACKEND_REQ_FD: u32 = 21;
+
+/// Returns the channel of the other direction, if the next message brings it.
+///
+/// The crate keeps it, but cannot say through it that the configuration space has changed. A look
+/// at a message gives file descriptors of its own.
+pub fn backend_channel(connection: &UnixStream) -> Option<UnixStream> {
+    let mut header = [0; 12];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(32))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(
+        connection,
+        &mut [IoSliceMut::new(&mut header)],
+        &mut control,
+        RecvFlags::PEEK | RecvFlags::CMSG_CLOEXEC,
+    )
+    .ok()?;
+    let [a, b, c, d, ..] = header;
+    let code = u32::from_ne_bytes([a, b, c, d]);
+    if received.bytes < header.len()
+        || received.flags.contains(ReturnFlags::CTRUNC)
+        || code != SET_BACKEND_REQ_FD
+    {
+        return None;
+    }
+    control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut files) => files.next().map(UnixStream::from),
+        _ => None,
+    })
+}
+
+/// An error that does not end the connection.
+fn refuse<T>(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Result<T> {
+    Err(Error::ReqHandlerError(io::Error::other(why)))
+}
+
+fn at_of(index: u32) -> usize {
+    usize::try_from(index).unwrap_or(usize::MAX)
+}
+
+fn place(region: &VhostUserMemoryRegion) -> Place {
+    Place {
+        guest: region.guest_phys_addr,
+        user: region.user_addr,
+        length: region.memory_size,
+        offset: region.mmap_offset,
+    }
+}
+
+fn memory_error(error: MemoryError) -> Error {
+    Error::ReqHandlerError(io::Error::other(error))
+}
+
+impl<C: Class> Device<C> {
+    fn queue(&mut self, index: u32) -> Result<&mut crate::queue::Queue<C::Job>> {
+        let index = at_of(index);
+        match self.queues.get_mut(index) {
+            Some(queue) => Ok(queue),
+            None => refuse(format!("there is no queue {index}")),
+        }
+    }
+}
+
+impl<C: Class> VhostUserBackendReqHandlerMut for Device<C> {
+    fn set_owner(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn reset_owner(&mut self) -> Result<()> {
+        self.counters.resets += 1;
+        self.reset();
+        Ok(())
+    }
+
+    fn reset_device(&mut self) -> Result<()> {
+        self.counters.resets += 1;
+        self.reset();
+        Ok(())
+    }
+
+    fn get_features(&mut self) -> Result<u64> {
+        Ok(self.class.offers() | PROTOCOL_FEATURES)
+    }
+
+    fn set_features(&mut self, features: u64) -> Result<()> {
+        self.accepted = features;
+        self.class.accept(features & !PROTOCOL_FEATURES);
+        if features & PROTOCOL_FEATURES == 0 {
+            for queue in &mut self.queues {
+                queue.enabled = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_mem_table(
+        &mut self,
+        regions: &[VhostUserMemoryRegion],
+        files: Vec<File>,
+        _postcopy: Option<bool>,
+    ) -> Result<Option<Vec<u64>>> {
+        self.memory.clear();
+        for (region, file) in regions.iter().zip(files) {
+            self.memory.add(place(region), file).map_err(memory_error)?;
+        }
+        self.remap();
+        Ok(None)
+    }
+
+    fn set_vring_num(&mut self, index: u32, num: u32) -> Result<()> {
+        let Ok(size) = u16::try_from(num) else {
+            return refuse(format!("a queue of size {num}"));
+        };
+        self.queue(index)?.setup.size = size;
+        Ok(())
+    }
+
+    fn set_vring_addr(
+        &mut self,
+        index: u32,
+        _flags: VhostUserVringAddrFlags,
+        descriptor: u64,
+        used: u64,
+        available: u64,
+        _log: u64,
+    ) -> Result<()> {
+        let queue = self.queue(index)?;
+        queue.setup.descriptors = descriptor;
+        queue.setup.available = available;
+        queue.setup.used = used;
+        Ok(())
+    }
+
+    fn set_vring_base(&mut self, index: u32, base: u32) -> Result<()> {
+        self.queue(index)?.setup.base = base;
+        Ok(())
+    }
+
+    fn get_vring_base(&mut self, index: u32) -> Result<VhostUserVringState> {
+        self.queue(index)?;
+        let base = self.stop(at_of(index));
+        Ok(VhostUserVringState::new(index, base))
+    }
+
+    fn set_vring_kick(&mut self, index: u8, fd: Option<File>) -> Result<()> {
+        self.queue(index.into())?;
+        let index = usize::from(index);
+        self.set_kick(index, fd);
+        // The queue starts, though QEMU may not have enabled it.
+        self.start(index);
+        self.run(index);
+        Ok(())
+    }
+
+    fn set_vring_call(&mut self, index: u8, fd: Option<File>) -> Result<()> {
+        let queue = self.queue(index.into())?;
+        queue.call = fd;
+        if queue.call.is_some() && std::mem::take(&mut queue.owes_call) {
+            queue.send_call();
+        }
+        Ok(())
+    }
+
+    fn set_vring_err(&mut self, index: u8, fd: Option<File>) -> Result<()> {
+        self.queue(index.into())?.error = fd;
+        Ok(())
+    }
+
+    fn get_protocol_features(&mut self) -> Result<VhostUserProtocolFeatures> {
+        Ok(VhostUserProtocolFeatures::MQ
+            | VhostUserProtocolFeatures::REPLY_ACK
+            | VhostUserProtocolFeatures::BACKEND_REQ
+            | VhostUserProtocolFeatures::CONFIG
+            | VhostUserProtocolFeatures::INFLIGHT_SHMFD
+            | VhostUserProtocolFeatures::RESET_DEVICE
+            | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS)
+    }
+
+    fn set_protocol_features(&mut self, features: u64) -> Result<()> {
+        self.protocol = features;
+        Ok(())
+    }
+
+    fn get_queue_num(&mut self) -> Result<u64> {
+        Ok(u64::try_from(self.queues.len()).unwrap_or(u64::MAX))
+    }
+
+    fn set_vring_enable(&mut self, index: u32, enable: bool) -> Result<()> {
+        self.queue(index)?.enabled = enable;
+        self.run(at_of(index));
+        Ok(())
+    }
+
+    fn get_config(
+        &mut self,
+        offset: u32,
+        size: u32,
+        _flags: VhostUserConfigFlags,
+    ) -> Result<Vec<u8>> {
+        let (offset, size) = (at_of(offset), at_of(size));
+        let mut config = self.class.config();
+        // What the class does not have is zero.
+        config.resize(config.len().max(offset.saturating_add(size)), 0);
+        Ok(config.get(offset..offset + size).unwrap_or_default().into())
+    }
+
+    fn set_config(&mut self, offset: u32, buf: &[u8], _flags: VhostUserConfigFlags) -> Result<()> {
+        self.class
+            .write_config(at_of(offset), buf)
+            .or_else(|error| refuse(format!("{error:#}")))
+    }
+
+    fn set_backend_req_fd(&mut self, _backend: Backend) {}
+
+    fn set_gpu_socket(&mut self, _gpu_backend: GpuBackend) -> Result<()> {
+        refuse("this is no display")
+    }
+
+    fn get_shared_object(&mut self, _uuid: VhostUserSharedMsg) -> Result<File> {
+        refuse("there are no shared objects")
+    }
+
+    fn get_inflight_fd(
+        &mut self,
+        inflight: &VhostUserInflight,
+    ) -> Result<(VhostUserInflight, File)> {
+        let (queues, size) = (inflight.num_queues, inflight.queue_size);
+        let length = inflight::length(size) * usize::from(queues);
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        let flags = rustix::fs::MemfdFlags::CLOEXEC;
+        let file = rustix::fs::memfd_create("in-flight", flags).map_err(io::Error::from);
+        let file = file.map(File::from).and_then(|file| {
+            file.set_len(length)?;
+            Ok(file)
+        });
+        let file = file.map_err(Error::ReqHandlerError)?;
+        let answer = VhostUserInflight::new(length, 0, queues, size);
+        self.set_record(&answer, file.try_clone().map_err(Error::ReqHandlerError)?)?;
+        Ok((answer, file))
+    }
+
+    fn set_inflight_fd(&mut self, inflight: &VhostUserInflight, file: File) -> Result<()> {
+        self.set_record(inflight, file)
+    }
+
+    fn get_max_mem_slots(&mut self) -> Result<u64> {
+        Ok(u64::try_from(MOST_REGIONS).unwrap_or(u64::MAX))
+    }
+
+    fn add_mem_region(
+        &mut self,
+        region: &VhostUserSingleMemoryRegion,
+        fd: File,
+        _postcopy: Option<bool>,
+    ) -> Result<Option<u64>> {
+        self.memory.add(place(region), fd).map_err(memory_error)?;
+        Ok(None)
+    }
+
+    fn remove_mem_region(&mut self, region: &VhostUserSingleMemoryRegion) -> Result<()> {
+        self.memory.remove(place(region)).map_err(memory_error)?;
+        self.remap();
+        Ok(())
+    }
+
+    fn set_device_state_fd(
+        &mut self,
+        _direction: VhostTransferStateDirection,
+        _phase: VhostTransferStatePhase,
+        _fd: File,
+    ) -> Result<Option<File>> {
+        refuse("there is no state to transfer")
+    }
+
+    fn check_device_state(&mut self) -> Result<()> {
+        refuse("there is no state to transfer")
+    }
+
+    fn get_shmem_config(&mut self) -> Result<VhostUserShMemConfig> {
+        refuse("there is no shared memory")
+    }
+
+    fn set_log_base(&mut self, _log: &VhostUserLog, _file: File) -> Result<()> {
+        refuse("writes are not logged")
+    }
+}
+
+impl<C: Class> Device<C> {
+    fn set_record(&mut self, inflight: &VhostUserInflight, file: File) -> Result<()> {
+        let (queues, size) = (inflight.num_queues, inflight.queue_size);
+        let length = inflight::length(size) * usize::from(queues);
+        if u64::try_from(length).unwrap_or(u64::MAX) > inflight.mmap_size {
+            return refuse("the record of what is in flight is too short");
+        }
+        let area = Area::of_file(file, inflight.mmap_offset, length).map_err(memory_error)?;
+        self.record = Some(Record { area, queues, size });
+        Ok(())
+    }
+}
