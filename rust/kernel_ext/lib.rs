@@ -10,6 +10,7 @@
 
 mod bindings;
 
+pub mod block;
 pub mod fmt;
 pub mod hwrng;
 pub mod sync;
