@@ -3,6 +3,7 @@
 //! Tests of the virtio layer, with the entropy driver: every transport, every form of the ring,
 //! and everything that can happen to a device while it is in use.
 
+mod liar;
 mod rng;
 mod wire;
 
@@ -55,4 +56,10 @@ pub const TESTS: &[Test] = &[
         wire::is_defined_behaviour,
     )
     .limit(600),
+    Test::new("virtio::liar::is_met_stock", liar::is_met_stock)
+        .kernels(&[STOCK])
+        .limit(180),
+    Test::new("virtio::liar::is_met_debug", liar::is_met_debug)
+        .kernels(&[DEBUG])
+        .limit(500),
 ];
