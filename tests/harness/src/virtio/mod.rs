@@ -4,6 +4,7 @@
 //! and everything that can happen to a device while it is in use.
 
 mod liar;
+mod power;
 mod rng;
 mod wire;
 
@@ -62,4 +63,28 @@ pub const TESTS: &[Test] = &[
     Test::new("virtio::liar::is_met_debug", liar::is_met_debug)
         .kernels(&[DEBUG])
         .limit(500),
+    Test::new(
+        "virtio::power::sleeps_in_tree_stock",
+        power::sleeps_in_tree_stock,
+    )
+    .limit(120),
+    Test::new(
+        "virtio::power::sleeps_in_tree_debug",
+        power::sleeps_in_tree_debug,
+    )
+    .trees(&[DEBUG])
+    .limit(300),
+    Test::new("virtio::power::sleeps_stock", power::sleeps_stock)
+        .kernels(&[STOCK])
+        .limit(120),
+    Test::new("virtio::power::sleeps_debug", power::sleeps_debug)
+        .kernels(&[DEBUG])
+        .limit(300),
+    Test::new("virtio::power::reboots_in_tree", power::reboots_in_tree).limit(120),
+    Test::new("virtio::power::reboots_stock", power::reboots_stock)
+        .kernels(&[STOCK])
+        .limit(120),
+    Test::new("virtio::power::reboots_debug", power::reboots_debug)
+        .kernels(&[DEBUG])
+        .limit(300),
 ];
