@@ -7,6 +7,7 @@ mod liar;
 mod power;
 mod rng;
 mod wire;
+mod witness;
 
 use crate::{
     cx::Test,
@@ -87,4 +88,8 @@ pub const TESTS: &[Test] = &[
     Test::new("virtio::power::reboots_debug", power::reboots_debug)
         .kernels(&[DEBUG])
         .limit(300),
+    Test::new("virtio::witness::sees_stock", witness::sees_stock).kernels(&[STOCK]),
+    Test::new("virtio::witness::sees_debug", witness::sees_debug)
+        .kernels(&[DEBUG])
+        .limit(240),
 ];
