@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 FLAVOUR ?= 7.3-amd64
 
 targets := modules modules_install test-modules clippy doc rust-analyzer check test \
-	   run shell harness kernels update
+	   run shell cost harness kernels update
 
 .PHONY: help clean distclean $(targets)
 
@@ -41,6 +41,7 @@ distclean: clean
 ##
 ## Work:
 ##   make shell            an interactive guest, with the modules at hand
+##   make cost             count the instructions of the virtio layer, compared with C
 ##   make check            every gate: format, lints, documentation, spelling, commits, ...
 ##   make clippy           lint the modules
 ##   make doc              document the support crate, in build/<kernel release>-doc/rust/doc
@@ -72,6 +73,9 @@ kbuild = +@scripts/kbuild
 # The newer Rust of the toolbox is for userspace; the kernel's own is in the default path.
 cargo = PATH=/opt/rust/usr/bin:$$PATH cargo
 harness := build/cargo/release/harness
+# What counts the instructions of a guest: see tests/bench.
+bench := build/bench/count.so build/bench/window
+bench-cflags := -O2 -Wall -Wextra -Werror
 
 modules:
 	$(kbuild) '' $@
@@ -89,8 +93,17 @@ clippy:
 doc:
 	$(kbuild) -doc KERNEL_EXT_DOC=y modules
 
-harness:
+harness: $(bench)
 	+@cd tests && { $(cargo) build --release --locked 2>&1 | { grep -v '^ *Finished' || true; } }
+
+build/bench/count.so: tests/bench/count.c tests/bench/plugin.h tests/bench/window.h
+	@mkdir -p $(@D)
+	@gcc $(bench-cflags) -shared -fPIC -fvisibility=hidden -o $@ $<
+
+build/bench/window: tests/bench/window.c tests/bench/window.h
+	@mkdir -p $(@D)
+	@gcc $(bench-cflags) -static -nostdlib -ffreestanding -fno-tree-loop-distribute-patterns \
+		-fno-stack-protector -fcf-protection=none -o $@ $<
 
 kernels:
 	@for i in 7.3-amd64 7.3-cloud-amd64 7.2-amd64 debug; do scripts/kernel $$i || exit; done
@@ -116,6 +129,9 @@ run: modules harness
 		--run 'modprobe rust_virtio_minimal' \
 		--run 'dmesg | grep "rust_virtio_minimal virtio"' \
 		--run 'lsmod; readlink /sys/bus/virtio/devices/virtio0/driver'
+
+cost: test-modules harness
+	@$(harness) cost
 
 shell: modules
 	@scripts/guest-shell $(FLAVOUR)

@@ -7,6 +7,7 @@
 //! their logs are searched for complaints of the kernel ([`splat`]), and what it has left on the
 //! host is counted ([`leftovers`]).
 
+mod counts;
 mod cx;
 mod foundation;
 mod guest;
@@ -34,6 +35,8 @@ harness run [OPTION ...] [PATTERN ...]
                                 run the tests whose name contains one of the patterns
     --jobs N                    at most N at a time, by default as many as there are CPUs
     --artefacts DIR             where what a failed test leaves is kept
+harness cost [OPTION]           count what the virtio layer costs, and print the table
+    --functions                 and in which functions
 harness guest [OPTION ...]      boot a guest, run commands in it, power it off
     --kernel FLAVOUR            its kernel (7.3-amd64)
     --module NAME               a module that was built here; repeatable
@@ -84,6 +87,7 @@ fn call() -> Result<bool> {
             &arguments.value()?.string()?,
             &PathBuf::from(arguments.value()?),
         )?,
+        "cost" => cost(&mut arguments)?,
         "guest" => show::guest(&mut arguments)?,
         "help" => print!("{USAGE}"),
         other => bail!("there is no command {other}, see harness help"),
@@ -104,6 +108,17 @@ fn run(arguments: &mut lexopt::Parser) -> Result<bool> {
         }
     }
     runner::run(&patterns, jobs, &artefacts)
+}
+
+fn cost(arguments: &mut lexopt::Parser) -> Result<()> {
+    let mut functions = false;
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("functions") => functions = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    virtio::cost::print(functions)
 }
 
 fn patterns(arguments: &mut lexopt::Parser) -> Result<Vec<String>> {

@@ -3,12 +3,14 @@
 //! Guests: a kernel in a QEMU, with the devices that a test asks for, and a shell to drive it.
 
 mod agent;
+mod count;
 mod cpio;
 mod hang;
 mod initramfs;
 mod qmp;
 
 pub use agent::Output;
+pub use count::WINDOW;
 
 use crate::{
     kernel::Kernel,
@@ -48,6 +50,8 @@ pub struct Builder {
     append: Vec<String>,
     shares: Vec<(PathBuf, String)>,
     contents: Contents,
+    /// Where its instructions are counted to: see `count`.
+    counts: Option<PathBuf>,
 }
 
 impl Builder {
@@ -62,6 +66,7 @@ impl Builder {
             append: Vec::new(),
             shares: Vec::new(),
             contents: Contents::default(),
+            counts: None,
         }
     }
 
@@ -168,7 +173,7 @@ impl Builder {
             ])
             // With five levels of page tables, KASAN takes interrupts during the identification of
             // the CPU for wild accesses.
-            .args(["-accel", accelerator(), "-cpu", "max,la57=off"])
+            .args(["-cpu", "max,la57=off"])
             .args(["-smp", &self.cpus.to_string(), "-m", &format!("{memory}M")])
             .arg("-kernel")
             .arg(&self.kernel.image)
@@ -188,6 +193,13 @@ impl Builder {
                 "monitor-qmp,id=monitor,chardev=qmp",
             ])
             .args(["-chardev", &socket("gdb"), "-gdb", "chardev:gdb"]);
+        // Of two models of the CPU, the last one counts.
+        match &self.counts {
+            Some(counts) => command
+                .args(["-accel", "tcg"])
+                .args(Self::count_options(counts)),
+            None => command.args(["-accel", accelerator()]),
+        };
         // A vhost-user device's backend maps the memory of the guest.
         if self
             .devices

@@ -3,6 +3,7 @@
 //! Tests of the virtio layer, with the entropy driver: every transport, every form of the ring,
 //! and everything that can happen to a device while it is in use.
 
+pub mod cost;
 mod liar;
 mod power;
 mod rng;
@@ -16,6 +17,12 @@ use crate::{
 
 /// The tests of this group.
 pub const TESTS: &[Test] = &[
+    Test::new(
+        "virtio::cost::is_at_most_that_of_c",
+        cost::is_at_most_that_of_c,
+    )
+    .kernels(&[STOCK])
+    .limit(500),
     Test::new("virtio::rng::variants_stock", rng::variants_stock)
         .kernels(&[STOCK])
         .limit(150),
