@@ -45,6 +45,8 @@ mod request;
 mod segment;
 mod status;
 mod tag_set;
+#[cfg(kernel_ext_kunit)]
+mod tests;
 
 pub use self::{
     attribute::{

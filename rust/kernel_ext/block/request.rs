@@ -4,6 +4,7 @@
 
 use super::{
     operation::{
+        Direction,
         Flags,
         Operation, //
     },
@@ -35,8 +36,7 @@ use core::{
 };
 use kernel::prelude::*;
 
-/// What this layer keeps with each `struct request`, right behind it. The scatter list comes next:
-/// room for one entry, for the data, and for one more entry.
+/// What this layer keeps with each `struct request`, right behind it. The scatter list comes next.
 #[repr(C)]
 pub(super) struct Pdu<T: Operations> {
     header: Header,
@@ -60,18 +60,9 @@ impl<T: Operations> Pdu<T> {
     const LIST: usize =
         (Self::OFFSET + size_of::<Self>()).next_multiple_of(align_of::<bindings::scatterlist>());
 
-    /// Returns how many entries the scatter list has, if there is one.
-    const fn entries(segments: u16) -> usize {
-        match segments {
-            0 => 0,
-            // CAST: This only widens.
-            _ => segments as usize + 2,
-        }
-    }
-
     /// Returns how many bytes there are behind each `struct request`.
     pub(super) fn size(segments: u16) -> Result<u32> {
-        let list = Self::entries(segments) * size_of::<bindings::scatterlist>();
+        let list = usize::from(segments) * size_of::<bindings::scatterlist>();
         Ok(u32::try_from(
             Self::LIST + list - size_of::<bindings::request>(),
         )?)
@@ -127,9 +118,9 @@ impl<T: Operations> Pdu<T> {
         };
         // SAFETY: By the safety requirements, this is valid for writes.
         unsafe { Self::header(rq).write(header) };
-        if let Ok(entries @ 1..) = u32::try_from(Self::entries(segments)) {
+        if segments > 0 {
             // SAFETY: There is room for so many entries.
-            unsafe { bindings::sg_init_table(Self::list(rq), entries) };
+            unsafe { bindings::sg_init_table(Self::list(rq), c_uint::from(segments)) };
         }
         Ok(())
     }
@@ -293,6 +284,11 @@ impl<T: Operations> Request<T> {
         self.bytes() != 0 && self.operation().direction().is_some()
     }
 
+    /// Tells whether there is data that the device is to write to memory.
+    pub fn reads(&self) -> bool {
+        self.has_data() && self.operation().direction() == Some(Direction::FromDevice)
+    }
+
     /// Returns the data, in parts that each lie within a page, for those that copy it.
     #[doc(alias = "rq_for_each_segment")]
     pub fn segments(&self) -> Segments<'_> {
@@ -345,9 +341,9 @@ impl<T: Operations> Request<T> {
                 return Err(EINVAL);
             }
             let mut last = ptr::null_mut();
-            let list = Pdu::<T>::list(rq).wrapping_add(1);
+            let list = Pdu::<T>::list(rq);
             // SAFETY: By the type invariant, `rq` is valid. There is room for the segments that it
-            // has, behind the first entry, in a list that was initialized.
+            // has, in a list that was initialized.
             let count = unsafe { bindings::__blk_rq_map_sg(rq, list, &mut last) };
             mapped = u16::try_from(count)?;
         }
@@ -366,10 +362,9 @@ impl<T: Operations> Request<T> {
     }
 
     /// Returns the scatter list that [`Request::map`] made.
-    #[expect(dead_code, reason = "for queues of devices")]
     pub(crate) fn list(&mut self) -> List<'_> {
         List {
-            spare: Pdu::<T>::list(self.as_raw()),
+            first: Pdu::<T>::list(self.as_raw()),
             mapped: self.header().mapped,
             _request: PhantomData,
         }
@@ -464,37 +459,22 @@ impl<T: Operations> Drop for Request<T> {
     }
 }
 
-/// The scatter list of a request.
-///
-/// It has `mapped` entries for the data, one before, and one behind, which are free for what else
-/// the device is to read or write. An entry has an end mark if the one before it is the last that
-/// [`Request::map`] listed; the others are as they were left.
+/// The scatter list of a request: its last entry has an end mark.
 pub(crate) struct List<'a> {
-    spare: *mut bindings::scatterlist,
+    first: *mut bindings::scatterlist,
     mapped: u16,
     _request: PhantomData<&'a mut bindings::scatterlist>,
 }
 
-#[expect(dead_code, reason = "for queues of devices")]
 impl List<'_> {
-    /// Returns how many entries the data has.
+    /// Returns how many entries there are.
     pub(crate) fn len(&self) -> u16 {
         self.mapped
     }
 
-    /// Returns the free entry before the data. Only if the request's tag set has segments.
-    pub(crate) fn before(&mut self) -> *mut bindings::scatterlist {
-        self.spare
-    }
-
-    /// Returns the first entry of the data, if there is any.
+    /// Returns the first entry, if there is any.
     pub(crate) fn data(&mut self) -> *mut bindings::scatterlist {
-        self.spare.wrapping_add(1)
-    }
-
-    /// Returns the free entry behind the data. Only if the request's tag set has segments.
-    pub(crate) fn behind(&mut self) -> *mut bindings::scatterlist {
-        self.data().wrapping_add(usize::from(self.mapped))
+        self.first
     }
 }
 
