@@ -21,6 +21,9 @@ enum Read {
     TimedOut,
     /// An error after a bounded time, then at once: the queue is broken.
     Fails,
+    /// Bytes, until the driver looks at the right time and notices: the device is a buffer ahead,
+    /// which is what a fast device looks like. Then there is an error, now and later.
+    Perhaps,
     /// The device has no driver.
     Unbound,
 }
@@ -96,6 +99,44 @@ const LIES: &[Lie] = &[
         "idx_back",
         "lie=idx_back after=4 times=1",
         Read::Broken,
+        &["has used more buffers than it has"],
+    ),
+    lie("in_order", "features=0x930000000", Read::Bytes, &[]),
+    lie(
+        "in_order_id_free",
+        "features=0x930000000 lie=id_free after=4",
+        Read::Perhaps,
+        &["has used more buffers than it has"],
+    ),
+    lie(
+        "in_order_id_range",
+        "features=0x930000000 lie=id_range after=4",
+        Read::Perhaps,
+        &["has used more buffers than it has"],
+    ),
+    lie(
+        "in_order_len_long",
+        "features=0x930000000 lie=len_long after=4",
+        Read::Broken,
+        &["has written 65 bytes to a buffer of 64"],
+    ),
+    lie(
+        "in_order_idx_jump",
+        "features=0x930000000 lie=idx_jump after=4 times=1",
+        Read::Broken,
+        &["has used more buffers than it has"],
+    ),
+    lie(
+        "plain_ring_id_free",
+        "features=0x100000000 lie=id_free after=4",
+        Read::Broken,
+        &["is not a head!"],
+    ),
+    lie("legacy", "features=0", Read::Bytes, &[]),
+    lie(
+        "idx_early",
+        "lie=idx_early",
+        Read::Perhaps,
         &["has used more buffers than it has"],
     ),
     lie("len_zero", "lie=len_zero after=4", Read::TimedOut, &[]),
@@ -240,12 +281,17 @@ fn is_met(guest: &Guest, lie: &Lie) -> Result<()> {
         // The kernel's own thread may have read before, and have had to wait.
         Read::Fails if said.starts_with("timeout") => "timeout\nbroken\n1\n0\n",
         Read::Fails => "broken\nbroken\n1\n0\n",
+        Read::Perhaps if said.starts_with("bytes\nbroken") => "bytes\nbroken\n1\n0\n",
+        Read::Perhaps if said.starts_with("broken") => "broken\nbroken\n1\n0\n",
+        Read::Perhaps => "bytes\nbytes\n1\n0\n",
         Read::Unbound => "unbound\n0\n",
     };
     let Some(messages) = said.strip_prefix(expected) else {
         anyhow::bail!("the guest says {said:?} instead of {expected:?}");
     };
-    messages_are(&messages.lines().collect::<Vec<_>>(), lie.messages)?;
+    let unnoticed = lie.read == Read::Perhaps && !said.contains("broken");
+    let expected = if unnoticed { &[] } else { lie.messages };
+    messages_are(&messages.lines().collect::<Vec<_>>(), expected)?;
     others_work(guest)
 }
 
@@ -286,7 +332,6 @@ fn all_are_met(cx: &mut Cx, flavour: &str) -> Result<()> {
     for lie in LIES {
         cx.case(lie.name, |_| is_met(&guest, lie));
     }
-    cx.case("idx_early", |_| early_index_is_met(&guest));
     cx.case("reset_slow", |_| reset_is_waited_for(&guest));
     cx.case("status_stuck", |_| status_is_stuck(&guest));
     cx.case("unplugged_while_it_is_read", |_| {
@@ -294,24 +339,6 @@ fn all_are_met(cx: &mut Cx, flavour: &str) -> Result<()> {
     });
     cx.case("unloaded_while_broken", |_| unloads_while_broken(&guest));
     Ok(())
-}
-
-/// The device is one buffer ahead from the beginning. The driver notices when it looks at the right
-/// time; until then, it cannot tell this from a device that is fast.
-fn early_index_is_met(guest: &Guest) -> Result<()> {
-    let said = tell(
-        guest,
-        "lie=idx_early",
-        "start=$(now); try; echo $(($(now) - start < 20))",
-    )?;
-
-    if let Some(messages) = said.strip_prefix("broken\n1\n0\n") {
-        let part = "has used more buffers than it has";
-        messages_are(&messages.lines().collect::<Vec<_>>(), &[part])?;
-    } else {
-        ensure!(said == "bytes\n1\n0\n", "the guest says {said:?}");
-    }
-    others_work(guest)
 }
 
 /// A driver waits for a reset for as long as the transport does: it must not free what the device
