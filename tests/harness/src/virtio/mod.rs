@@ -95,6 +95,20 @@ pub const TESTS: &[Test] = &[
     Test::new("virtio::power::reboots_debug", power::reboots_debug)
         .kernels(&[DEBUG])
         .limit(300),
+    Test::new(
+        "virtio::power::starts_another_kernel_stock",
+        power::starts_another_kernel_stock,
+    )
+    .kernels(&[STOCK])
+    .memory(1536)
+    .limit(180),
+    Test::new(
+        "virtio::power::starts_another_kernel_debug",
+        power::starts_another_kernel_debug,
+    )
+    .kernels(&[DEBUG])
+    .memory(1536)
+    .limit(300),
     Test::new("virtio::witness::sees_stock", witness::sees_stock).kernels(&[STOCK]),
     Test::new("virtio::witness::sees_debug", witness::sees_debug)
         .kernels(&[DEBUG])

@@ -6,12 +6,12 @@
 use crate::{
     cx::Cx,
     guest::{Builder, Guest},
-    kernel::{DEBUG, STOCK},
+    kernel::{DEBUG, Kernel, STOCK},
 };
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use std::{
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -211,6 +211,65 @@ fn reboots(cx: &mut Cx, flavour: &str, driver: Driver) -> Result<()> {
             Ok(())
         });
         guest.kill();
+    }
+    Ok(())
+}
+
+pub fn starts_another_kernel_stock(cx: &mut Cx) -> Result<()> {
+    starts_another_kernel(cx, STOCK)
+}
+
+pub fn starts_another_kernel_debug(cx: &mut Cx) -> Result<()> {
+    starts_another_kernel(cx, DEBUG)
+}
+
+/// The first process of the other kernel. The harness sees what it says on the console.
+const SECOND: &[u8] = b"#!/bin/sh
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+echo '<2>the other kernel is here' >/dev/kmsg
+modprobe rust_virtio_rng && dd if=/dev/hwrng of=/dev/null bs=64 count=64 iflag=fullblock &&
+	echo '<2>the other kernel reads' >/dev/kmsg
+sleep 1
+poweroff -f
+";
+
+/// A kernel starts another one in its place while somebody reads: no reset of the machine is
+/// between them, and the device must not write to memory that is the other kernel's.
+fn starts_another_kernel(cx: &mut Cx, flavour: &str) -> Result<()> {
+    let image = fs::read(Kernel::find(flavour)?.image)?;
+    let builder = Driver::Ours
+        .builder(cx, flavour)?
+        .memory(1536)
+        .tool("perl")
+        .file("/boot/vmlinuz", &image)
+        .file("/second", SECOND);
+    let guest = cx.boot(&builder)?;
+    Driver::Ours.load(&guest)?;
+
+    // Perl can call what the tools of the guest cannot: kexec_file_load(), and reboot() with its
+    // magic numbers.
+    guest.sh(
+        r#"cd / && find . -xdev ! -path './boot/*' | cpio -o -H newc >/tmp/initrd 2>/dev/null &&
+        perl -e 'open(K, "<", "/boot/vmlinuz") && open(I, "<", "/tmp/initrd") or die;
+            $line = "console=ttyS0 loglevel=5 panic=-1 nokaslr rdinit=/second\0";
+            syscall(320, fileno(K), fileno(I), length($line), $line, 0) == 0 or die "$!"' &&
+        [ "$(cat /sys/kernel/kexec_loaded)" = 1 ]"#,
+    )?;
+    guest.sh(
+        "(while :; do cat /dev/hwrng; done) >/dev/null 2>&1 &
+         (sleep 1; perl -e 'syscall(169, 0xfee1dead, 672274793, 0x45584543, 0)') >/dev/null 2>&1 &",
+    )?;
+
+    ensure!(
+        guest.wait_off(2 * PATIENCE)?,
+        "the other kernel does not end"
+    );
+    let log = guest.log();
+    for line in ["the other kernel is here", "the other kernel reads"] {
+        ensure!(log.contains(line), "the log lacks: {line}");
     }
     Ok(())
 }
