@@ -45,12 +45,14 @@ impl Account {
     }
 
     /// Notes that a buffer was added.
+    #[inline]
     pub(super) fn add(&mut self) {
         self.outstanding = self.outstanding.wrapping_add(1);
     }
 
     /// Notes that a buffer came back, and returns whether the device says that it has used more than
     /// it has.
+    #[inline]
     pub(super) fn pop(&mut self) -> bool {
         self.popped = self.popped.wrapping_add(1);
         self.outstanding = self.outstanding.wrapping_sub(1);

@@ -287,14 +287,10 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
         let buffer = unsafe { B::from_token(token) };
         let room = buffer.writable_len();
         if self.account.pop() {
-            self.break_for(fmt!("the device has used more buffers than it has\n"));
-            return Err(EIO);
+            return Err(self.used_too_many());
         }
         if written > room {
-            self.break_for(fmt!(
-                "the device has written {written} bytes to a buffer of {room}\n"
-            ));
-            return Err(EIO);
+            return Err(self.written_too_much(written, room));
         }
         Ok(Some(Used { buffer, written }))
     }
@@ -546,13 +542,29 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
         true
     }
 
+    /// Breaks the queue. The message is put together out of the way of [`Virtqueue::pop`].
     #[cold]
-    fn break_for(&mut self, reason: Arguments<'_>) {
+    #[inline(never)]
+    fn used_too_many(&mut self) -> Error {
+        self.break_for(fmt!("the device has used more buffers than it has\n"))
+    }
+
+    /// As above.
+    #[cold]
+    #[inline(never)]
+    fn written_too_much(&mut self, written: u32, room: u32) -> Error {
+        self.break_for(fmt!(
+            "the device has written {written} bytes to a buffer of {room}\n"
+        ))
+    }
+
+    fn break_for(&mut self, reason: Arguments<'_>) -> Error {
         if self.state.count_violation() {
             dev_err!(self.device(), "{}", reason);
         }
         self.broken = true;
         self.break_down();
+        EIO
     }
 
     fn device(&self) -> &device::Device {
