@@ -56,9 +56,8 @@ int rust_helper_virtio_find_vqs_spread(struct virtio_device *vdev, unsigned int 
 				       struct virtqueue *vqs[], struct virtqueue_info vqs_info[],
 				       unsigned int first, unsigned int last)
 {
-	/* The first vector is for changes of the configuration. */
 	struct irq_affinity affinity = {
-		.pre_vectors = 1 + first,
+		.pre_vectors = first,
 		.post_vectors = last,
 	};
 
@@ -97,3 +96,4 @@ void rust_helper_virtio_unlock(struct virtio_device *vdev)
 	if (parent)
 		device_unlock(parent);
 }
+

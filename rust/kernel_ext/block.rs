@@ -32,6 +32,7 @@
 
 mod attribute;
 mod batch;
+mod chain;
 mod disk;
 mod inner;
 mod limits;
@@ -56,6 +57,10 @@ pub use self::{
     batch::{
         CompletionBatch,
         RequestList, //
+    },
+    chain::{
+        Chain,
+        Entry, //
     },
     disk::{
         Disk,
@@ -114,6 +119,8 @@ pub use self::{
         TagSetOptions, //
     },
 };
+
+pub(crate) use self::inner::Owner;
 
 /// The most sectors that a disk can have: what its size in bytes can count.
 #[doc(alias = "BLK_DEV_MAX_SECTORS")]

@@ -47,12 +47,14 @@ mod binding;
 mod buffer;
 mod config;
 mod device;
+mod disk;
 mod driver;
 mod feature;
 mod notification;
 mod queue;
 mod setup;
 mod state;
+mod transfer;
 mod work;
 
 pub use self::{
@@ -66,6 +68,7 @@ pub use self::{
         DeviceType,
         IdTable, //
     },
+    disk::make_disk,
     driver::{
         Adapter,
         Driver, //
@@ -83,6 +86,10 @@ pub use self::{
         QueueCallback,
         QueueSetup,
         Queues, //
+    },
+    transfer::{
+        Envelope,
+        Transfer, //
     },
     work::{
         Resetter,

@@ -34,7 +34,7 @@ unsafe fn link(rq: NonNull<bindings::request>) -> *mut *mut bindings::request {
 /// # Safety
 ///
 /// `list` must be a list of valid requests, which nobody else uses.
-unsafe fn pop(list: &mut bindings::rq_list) -> Option<NonNull<bindings::request>> {
+pub(super) unsafe fn pop(list: &mut bindings::rq_list) -> Option<NonNull<bindings::request>> {
     let rq = NonNull::new(list.head)?;
     // SAFETY: By the safety requirements, `rq` is valid.
     let link = unsafe { link(rq) };
@@ -55,7 +55,7 @@ unsafe fn pop(list: &mut bindings::rq_list) -> Option<NonNull<bindings::request>
 ///
 /// `list` must be a list of valid requests, which nobody else uses, and `rq` a valid request that is
 /// in no list, and whose link nobody uses.
-unsafe fn push(list: &mut bindings::rq_list, rq: NonNull<bindings::request>) {
+pub(super) unsafe fn push(list: &mut bindings::rq_list, rq: NonNull<bindings::request>) {
     // SAFETY: By the safety requirements, `rq` is valid.
     let end = unsafe { link(rq) };
     // SAFETY: By the safety requirements, nobody else uses it.

@@ -350,7 +350,6 @@ impl QueueMap<'_> {
     /// # Safety
     ///
     /// The device's bus must be able to tell the affinity of `count(kind)` interrupts, from `first`.
-    #[expect(dead_code, reason = "for buses")]
     #[doc(alias = "blk_mq_map_hw_queues")]
     pub(crate) unsafe fn by_affinity(
         &mut self,

@@ -139,10 +139,23 @@ impl Device<device::Bound> {
     }
 
     /// Counts something that the device must not do; `print` says what, unless there were many.
-    pub(super) fn complain(&self, print: impl FnOnce()) {
+    pub fn complain(&self, print: impl FnOnce()) {
         if self.state().is_none_or(State::count_violation) {
             print();
         }
+    }
+
+    /// Returns how many bytes a piece of memory can have that the device is to access: less than any
+    /// number if they are copied to where it can.
+    #[doc(alias = "virtio_max_dma_size")]
+    pub fn max_dma_size(&self) -> usize {
+        // SAFETY: By the type invariant, the device is valid.
+        unsafe { bindings::virtio_max_dma_size(self.as_raw()) }
+    }
+
+    /// Returns how many queues the device has.
+    pub(super) fn queue_count(&self) -> u32 {
+        self.state().map_or(0, State::slot_count)
     }
 
     /// Returns the state, unless features are yet to be negotiated.
@@ -161,6 +174,15 @@ impl Device<device::Core<'_>> {
         Binding::<T>::of(self)?.add_resource(resource)
     }
 }
+
+// SAFETY: What the methods of these contexts do may be done by any thread.
+unsafe impl Send for Device {}
+
+// SAFETY: As above, by several threads at once: the core and the transport lock what they must.
+unsafe impl Sync for Device {}
+
+// SAFETY: As above.
+unsafe impl Sync for Device<device::Bound> {}
 
 // SAFETY: `Device` is a transparent wrapper that does not depend on its generic argument.
 kernel::impl_device_context_deref!(unsafe { Device });

@@ -191,6 +191,11 @@ impl State {
         Ok(NonNull::from(slots.get(index).ok_or(ENOENT)?))
     }
 
+    /// Returns how many slots there are.
+    pub(super) fn slot_count(&self) -> u32 {
+        u32::try_from(self.slots.lock().len()).unwrap_or(u32::MAX)
+    }
+
     /// Waits until no queue has users.
     ///
     /// # Errors
