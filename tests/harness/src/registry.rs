@@ -2,7 +2,7 @@
 
 //! The list of all tests.
 
-use crate::{cx::Test, foundation, selftest, virtio};
+use crate::{blk, cx::Test, foundation, selftest, virtio};
 use anyhow::{Result, ensure};
 use std::collections::BTreeSet;
 
@@ -11,6 +11,7 @@ pub fn all() -> impl Iterator<Item = Test> {
     foundation::TESTS
         .iter()
         .chain(virtio::TESTS)
+        .chain(blk::TESTS)
         .chain(selftest::TESTS)
         .copied()
 }

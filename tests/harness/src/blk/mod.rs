@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of the block driver.
+
+mod data;
+
+use crate::{
+    cx::Test,
+    kernel::{DEBUG, STOCK},
+};
+
+/// The tests of this group.
+pub const TESTS: &[Test] = &[
+    Test::new("blk::data::is_kept_stock", data::is_kept_stock)
+        .kernels(&[STOCK])
+        .limit(240),
+    Test::new("blk::data::is_kept_debug", data::is_kept_debug)
+        .kernels(&[DEBUG])
+        .limit(600),
+    Test::new(
+        "blk::data::survives_rebinds_stock",
+        data::survives_rebinds_stock,
+    )
+    .kernels(&[STOCK])
+    .limit(200),
+    Test::new(
+        "blk::data::survives_rebinds_debug",
+        data::survives_rebinds_debug,
+    )
+    .kernels(&[DEBUG])
+    .limit(600),
+];
