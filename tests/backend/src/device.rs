@@ -27,7 +27,7 @@ use virtio_wire::feature::{Entropy, Feature, FeatureSet};
 const GATE_PATIENCE: Duration = Duration::from_millis(10);
 
 /// After how many buffers the driver is notified, though there are more.
-const BATCH: u32 = 32;
+const BATCH: usize = 64;
 
 /// What events of epoll are called.
 pub mod token {
@@ -280,40 +280,29 @@ impl<C: Class> Device<C> {
 
     /// Takes what there is in a queue, and serves it.
     pub fn run(&mut self, index: usize) {
-        let mut batch = 0;
         loop {
             let Some(queue) = self.queues.get_mut(index).filter(|queue| queue.runs()) else {
                 return;
             };
-            let Some(ring) = &mut queue.ring else { return };
-            let result = ring.pop(&self.memory);
-            let buffer = match result {
-                Ok(Some(buffer)) => buffer,
-                Ok(None) => {
-                    if let Err(error) = queue.notify() {
-                        return queue.fail(&error);
-                    }
-                    let Some(ring) = &mut queue.ring else { return };
-                    match ring.ask_for_kicks() {
-                        Ok(true) => continue,
-                        Ok(false) => return,
-                        Err(error) => return queue.fail(&error),
-                    }
-                }
+            let taken = match queue.take(&self.memory, BATCH) {
+                Ok(taken) => taken,
                 Err(error) => return queue.fail(&error),
             };
-            if let Err(error) = ring.refuse_kicks() {
-                return queue.fail(&error);
+            let nothing = taken.is_empty();
+            for buffer in taken {
+                self.take(index, buffer);
             }
-            queue.counters.taken += 1;
-            queue.counters.depth = queue.counters.depth.max(ring.out());
-            if !queue.out.insert(buffer.id) {
-                queue.counters.twice += 1;
-            }
-            self.take(index, buffer);
-            batch += 1;
-            if batch % BATCH == 0 {
-                self.notify(index);
+            self.notify(index);
+            let Some(queue) = self.queues.get_mut(index) else {
+                return;
+            };
+            match &mut queue.ring {
+                Some(ring) if nothing => match ring.ask_for_kicks() {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => return queue.fail(&error),
+                },
+                _ => {}
             }
         }
     }
@@ -331,6 +320,10 @@ impl<C: Class> Device<C> {
         let Some(queue) = self.queues.get_mut(index) else {
             return;
         };
+        if queue.ring.is_none() {
+            // The queue has ended with one that came before.
+            return;
+        }
         let (facts, job) = match self.class.read(&self.memory, &buffer) {
             Ok(read) => read,
             Err(error) => return queue.fail(&format!("{error:#}")),

@@ -24,6 +24,7 @@ Keys of a disk:
     ram=SIZE            or in memory (64M, ...),
     null=SIZE           or they are all zeroes
     read-only           it cannot be written
+    write-through       its cache writes through, until the driver switches that
     serial=TEXT         its name for the guest
     queues=N            the most queues (8): QEMU uses one for each CPU
     block-size=N        bytes in a block (512)
@@ -135,6 +136,7 @@ fn disk(spec: &str, number: usize) -> Result<DeviceOptions> {
             "ram" => medium = Some(blk::Medium::Ram(size(value)?)),
             "null" => medium = Some(blk::Medium::Null(size(value)?)),
             "read-only" => blk.read_only = true,
+            "write-through" => blk.write_back = false,
             "serial" => value.clone_into(&mut blk.serial),
             "queues" => blk.queues = value.parse()?,
             "block-size" => blk.block_size = value.parse()?,

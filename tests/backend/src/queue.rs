@@ -3,6 +3,7 @@
 //! A queue: what QEMU tells of it, its ring while it runs, and what is being served.
 
 use crate::{
+    memory::Memory,
     order::{Gate, Order},
     ring::{Buffer, Ring, Setup},
     rule::Action,
@@ -160,6 +161,29 @@ impl<J> Queue<J> {
         self.gate = Gate::new(order);
         self.number = 0;
         self.counters.starts += 1;
+    }
+
+    /// Takes the buffers that there are, but not more than `most`.
+    pub fn take(&mut self, memory: &Memory, most: usize) -> crate::ring::Result<Vec<Buffer>> {
+        let mut taken = Vec::new();
+        let Some(ring) = &mut self.ring else {
+            return Ok(taken);
+        };
+        while taken.len() < most {
+            let Some(buffer) = ring.pop(memory)? else {
+                break;
+            };
+            self.counters.taken += 1;
+            self.counters.depth = self.counters.depth.max(ring.out());
+            if !self.out.insert(buffer.id) {
+                self.counters.twice += 1;
+            }
+            taken.push(buffer);
+        }
+        if !taken.is_empty() {
+            ring.refuse_kicks()?;
+        }
+        Ok(taken)
     }
 
     /// Notifies the driver.

@@ -26,6 +26,8 @@ pub struct Options {
     pub medium: Medium,
     /// Whether it can only be read.
     pub read_only: bool,
+    /// Whether its cache writes back at first.
+    pub write_back: bool,
     /// Its name.
     pub serial: String,
     /// The number of queues.
@@ -50,6 +52,7 @@ impl Options {
         Self {
             medium,
             read_only: false,
+            write_back: true,
             serial: "rust-virtio".to_owned(),
             queues: 8,
             block_size: 512,
@@ -110,7 +113,7 @@ impl Options {
             physical_block_exp: self.physical_exponent,
             min_io_size: self.io_size.0.into(),
             opt_io_size: self.io_size.1.into(),
-            writeback: 1,
+            writeback: self.write_back.into(),
             num_queues: self.queues.into(),
             max_discard_sectors: MOST_SECTORS.into(),
             max_discard_seg: 16.into(),
