@@ -3,6 +3,7 @@
 //! What a test is, and what it has at hand while it runs.
 
 use crate::{
+    backend::Backend,
     guest::{Builder, Guest},
     kernel::{Kernel, STOCK},
     paths::Scratch,
@@ -130,6 +131,7 @@ impl From<Result<()>> for Verdict {
 pub struct Cx {
     artefacts: PathBuf,
     guests: Vec<Arc<Guest>>,
+    backends: Vec<Arc<Backend>>,
     scratches: Vec<Scratch>,
     failed_cases: u32,
     verdicts: fs::File,
@@ -141,6 +143,7 @@ impl Cx {
         Ok(Self {
             artefacts: artefacts.to_owned(),
             guests: Vec::new(),
+            backends: Vec::new(),
             scratches: Vec::new(),
             failed_cases: 0,
             verdicts: fs::File::create(artefacts.join(VERDICTS))?,
@@ -163,6 +166,14 @@ impl Cx {
         let guest = builder.boot(&self.artefacts)?;
         self.guests.push(Arc::clone(&guest));
         Ok(guest)
+    }
+
+    /// Starts a backend with disks: each has a name, and what `virtio-backend --blk` takes, but for
+    /// the name and the socket. When the guests of the test have ended, it is asked to end.
+    pub fn backend(&mut self, disks: &[(&str, &str)]) -> Result<Arc<Backend>> {
+        let backend = Arc::new(Backend::start(disks, &self.artefacts)?);
+        self.backends.push(Arc::clone(&backend));
+        Ok(backend)
     }
 
     /// Ends a guest before the test does, for the next one to have its memory. It fails if the guest
@@ -205,7 +216,8 @@ impl Cx {
         Program::spawn(command, &self.artefacts)
     }
 
-    /// Ends the test: shuts its guests down, and fails if any of them has complained.
+    /// Ends the test: shuts its guests down, then its backends, and fails if any guest has
+    /// complained.
     pub fn finish(&mut self, result: Result<()>) -> Verdict {
         let mut problems = Vec::new();
         let mut verdict = Verdict::from(result);
@@ -220,6 +232,11 @@ impl Cx {
                         .map(|splat| format!("the kernel of {} complains: {splat}", guest.name())),
                 ),
                 Err(error) => problems.push(format!("{error:#}")),
+            }
+        }
+        for backend in self.backends.drain(..) {
+            if let Err(error) = backend.end() {
+                problems.push(format!("{error:#}"));
             }
         }
         if self.failed_cases > 0 {

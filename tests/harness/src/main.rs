@@ -7,6 +7,7 @@
 //! their logs are searched for complaints of the kernel ([`splat`]), and what it has left on the
 //! host is counted ([`leftovers`]).
 
+mod backend;
 mod blk;
 mod counts;
 mod cx;

@@ -3,11 +3,12 @@
 //! A program of the host that runs beside a test: QEMU, a backend, ...
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::{self, File},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -84,14 +85,25 @@ impl Program {
 
     /// Waits for its end, and returns whether it came within `limit`.
     pub fn wait(&mut self, limit: Duration) -> Result<bool> {
+        Ok(self.end_within(limit)?.is_some())
+    }
+
+    /// Waits for its end, and returns its status if it came within `limit`.
+    pub fn end_within(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
         let deadline = Instant::now() + limit;
-        while self.child.try_wait()?.is_none() {
-            if Instant::now() > deadline {
-                return Ok(false);
+        loop {
+            let status = self.child.try_wait()?;
+            if status.is_some() || Instant::now() > deadline {
+                return Ok(status);
             }
             thread::sleep(Duration::from_millis(10));
         }
-        Ok(true)
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) -> Result<()> {
+        let pid = Pid::from_raw(self.child.id().try_into()?).context("it has no process")?;
+        kill_process(pid, Signal::TERM).context("asking a program to end")
     }
 
     /// Kills it.

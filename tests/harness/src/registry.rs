@@ -2,7 +2,7 @@
 
 //! The list of all tests.
 
-use crate::{blk, cx::Test, foundation, selftest, virtio};
+use crate::{backend, blk, cx::Test, foundation, selftest, virtio};
 use anyhow::{Result, ensure};
 use std::collections::BTreeSet;
 
@@ -12,6 +12,7 @@ pub fn all() -> impl Iterator<Item = Test> {
         .iter()
         .chain(virtio::TESTS)
         .chain(blk::TESTS)
+        .chain(backend::TESTS)
         .chain(selftest::TESTS)
         .copied()
 }
