@@ -239,7 +239,12 @@ impl<T: Operations> TagSet<T> {
                     unsafe { slot.write(set) };
                     // SAFETY: `slot` is pinned, and set up. The callbacks are those of `T`; what they
                     // need is there: `data`, by the safety requirements, and the fields above.
-                    to_result(unsafe { bindings::blk_mq_alloc_tag_set(slot) })
+                    let result = to_result(unsafe { bindings::blk_mq_alloc_tag_set(slot) });
+                    if result.is_err() {
+                        // SAFETY: `slot` is valid; its allocation has just failed.
+                        unsafe { finish_failure(slot) };
+                    }
+                    result
                 }),
             }),
             GFP_KERNEL,
@@ -267,6 +272,28 @@ impl<T: Operations> TagSet<T> {
         let segments = unsafe { (*set.cast::<Self>()).segments };
         (data, segments)
     }
+}
+
+/// Waits for what a failed allocation has left behind.
+///
+/// The core frees tags after a grace period, but forgets to wait for it if it fails midway: then it
+/// warns, and leaves the domain of these grace periods to whoever frees the set.
+///
+/// # Safety
+///
+/// `set` must be valid, and `blk_mq_alloc_tag_set` must just have failed for it.
+unsafe fn finish_failure(set: *mut bindings::blk_mq_tag_set) {
+    // SAFETY: By the safety requirements.
+    let domain = unsafe { &raw mut (*set).tags_srcu };
+    // SAFETY: As above.
+    if unsafe { (*domain).sda }.is_null() {
+        // It was never there, or is gone.
+        return;
+    }
+    // SAFETY: The domain was initialized, and not cleaned up.
+    unsafe { bindings::srcu_barrier(domain) };
+    // SAFETY: As above; nobody uses it any more.
+    unsafe { bindings::cleanup_srcu_struct(domain) };
 }
 
 #[pinned_drop]
