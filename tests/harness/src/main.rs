@@ -9,6 +9,7 @@
 
 mod backend;
 mod blk;
+mod block;
 mod counts;
 mod cx;
 mod foundation;

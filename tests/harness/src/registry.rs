@@ -2,7 +2,7 @@
 
 //! The list of all tests.
 
-use crate::{backend, blk, cx::Test, foundation, selftest, virtio};
+use crate::{backend, blk, block, cx::Test, foundation, selftest, virtio};
 use anyhow::{Result, ensure};
 use std::collections::BTreeSet;
 
@@ -11,6 +11,7 @@ pub fn all() -> impl Iterator<Item = Test> {
     foundation::TESTS
         .iter()
         .chain(virtio::TESTS)
+        .chain(block::TESTS)
         .chain(blk::TESTS)
         .chain(backend::TESTS)
         .chain(selftest::TESTS)
