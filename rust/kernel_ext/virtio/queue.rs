@@ -59,6 +59,8 @@ pub struct Virtqueue<'bound, B: Buffer> {
     live: bool,
     /// Whether it is known that the queue is broken.
     broken: bool,
+    /// The buffer with which it broke: the device may not have used it yet.
+    suspect: Option<B>,
     _buffers: PhantomData<B>,
 }
 
@@ -138,6 +140,7 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
             account: unsafe { Account::new(vq) },
             live: false,
             broken: false,
+            suspect: None,
             _buffers: PhantomData,
         }
     }
@@ -287,10 +290,10 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
         let buffer = unsafe { B::from_token(token) };
         let room = buffer.writable_len();
         if self.account.pop() {
-            return Err(self.used_too_many());
+            return Err(self.used_too_many(buffer));
         }
         if written > room {
-            return Err(self.written_too_much(written, room));
+            return Err(self.written_too_much(buffer, written, room));
         }
         Ok(Some(Used { buffer, written }))
     }
@@ -510,7 +513,7 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
         }
         // The one who resets the device may not have come to that: see there.
         self.state.quiesce();
-        while let Some(buffer) = self.detach() {
+        while let Some(buffer) = self.suspect.take().or_else(|| self.detach()) {
             function(buffer);
         }
         Ok(())
@@ -545,14 +548,16 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     /// Breaks the queue. The message is put together out of the way of [`Virtqueue::pop`].
     #[cold]
     #[inline(never)]
-    fn used_too_many(&mut self) -> Error {
+    fn used_too_many(&mut self, buffer: B) -> Error {
+        self.suspect = Some(buffer);
         self.break_for(fmt!("the device has used more buffers than it has\n"))
     }
 
     /// As above.
     #[cold]
     #[inline(never)]
-    fn written_too_much(&mut self, written: u32, room: u32) -> Error {
+    fn written_too_much(&mut self, buffer: B, written: u32, room: u32) -> Error {
+        self.suspect = Some(buffer);
         self.break_for(fmt!(
             "the device has written {written} bytes to a buffer of {room}\n"
         ))
