@@ -71,6 +71,11 @@ pub fn rings(cx: &mut Cx) -> Result<()> {
             rule: json!({ "do": "used-twice", "op": "read", "count": 1 }),
             says: "is not a head",
         },
+        Lie {
+            name: "used_index_jumps",
+            rule: json!({ "do": "used-jump", "op": "read", "count": 1 }),
+            says: "is not a head",
+        },
     ];
     for (form, properties) in [("split", ""), ("packed", "packed=on")] {
         for lie in &lies {
@@ -128,6 +133,26 @@ pub fn requests(cx: &mut Cx) -> Result<()> {
             Ok(())
         });
     }
+    for name in ["no-status", "short"] {
+        // The driver of the kernel does not look.
+        cx.case(name, |_| {
+            inject(&backend, json!({ "do": name }))?;
+            let text = read(&guest)?;
+            ensure!(text.starts_with("0\n"), "the guest says {text}");
+            Ok(())
+        });
+    }
+    cx.case("mute", |_| {
+        inject(&backend, json!({ "do": "mute" }))?;
+        guest.sh(
+            "dd if=/dev/vda of=/dev/null bs=4k count=1 iflag=direct 2>/tmp/dd & sleep 1
+                  ! grep -q '1+0 records in' /tmp/dd",
+        )?;
+        backend.device("disk", "interrupt", json!({ "count": 1 }))?;
+        guest
+            .sh("sleep 1; grep -q '1+0 records in' /tmp/dd")
+            .map(|_| ())
+    });
     cx.case("held_and_released", |_| {
         inject(&backend, json!({ "do": "hold" }))?;
         guest.sh("dd if=/dev/vda of=/dev/null bs=4k count=1 iflag=direct 2>/tmp/dd & sleep 1")?;
