@@ -153,8 +153,10 @@ impl Builder {
                 sockets.display()
             )
         };
+        // The kernel panics if the timer does not tick ten times while it waits: an emulated CPU that
+        // runs beside others may be too late for that.
         let mut append = format!(
-            "console=ttyS0 loglevel=5 printk.time=1 panic=-1 nokaslr sysrq_always_enabled unknown_nmi_panic {}",
+            "console=ttyS0 loglevel=5 printk.time=1 panic=-1 nokaslr no_timer_check sysrq_always_enabled unknown_nmi_panic {}",
             self.append.join(" ")
         );
         if self.kernel.is_debug() {
