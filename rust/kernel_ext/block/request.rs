@@ -144,8 +144,9 @@ impl<T: Operations> Pdu<T> {
 ///
 /// # Invariants
 ///
-/// - `rq` is a valid request of a disk with operations `T`, with an initialized [`Pdu`].
-/// - It was started and has not ended; nobody else ends it, or accesses its [`Pdu`].
+/// - `rq` is a valid request of a disk with operations `T`, with what [`Operations::init_request`]
+///   made.
+/// - It was started and has not ended; nobody else ends it, or accesses that.
 #[must_use = "a request that is dropped fails"]
 #[doc(alias = "request")]
 pub struct Request<T: Operations> {

@@ -28,8 +28,10 @@ struct NoModule;
 
 impl ModuleMetadata for NoModule {
     const NAME: &'static CStr = c"kernel_ext";
-    // SAFETY: This is what it is in code that is built in.
-    const THIS_MODULE: ThisModule = unsafe { ThisModule::from_ptr(ptr::null_mut()) };
+    const THIS_MODULE: ThisModule = {
+        // SAFETY: This is what it is in code that is built in.
+        unsafe { ThisModule::from_ptr(ptr::null_mut()) }
+    };
 }
 
 /// What the device does with commands, by their number in the driver's data of the request.
@@ -180,7 +182,7 @@ fn execute(command: Command, buffer: &mut [u8]) -> Result<(Result<u32>, i32)> {
 }
 
 #[kernel::prelude::kunit_tests(kernel_ext_block_request)]
-mod tests {
+mod cases {
     use super::*;
 
     #[test]
