@@ -231,3 +231,6 @@ fn add(epoll: &OwnedFd, source: impl AsFd, token: u64) -> Result<()> {
     let data = epoll::EventData::new_u64(token);
     epoll::add(epoll, source, data, epoll::EventFlags::IN).context("waiting")
 }
+
+#[cfg(test)]
+mod tests;
