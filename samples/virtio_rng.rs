@@ -125,7 +125,7 @@ impl virtio::Driver for Rng {
 
     fn start<'bound>(vdev: &'bound Device<Core<'_>>, this: Pin<&'bound RngData<'bound>>) -> Result {
         Self::resume(vdev, this)?;
-        hwrng::register::<Self, _>(vdev, c"rust_virtio_rng", this)
+        hwrng::register::<Self>(vdev, c"rust_virtio_rng")
     }
 
     fn release<'bound>(this: Pin<&'bound RngData<'bound>>) {

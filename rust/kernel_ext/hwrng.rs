@@ -39,20 +39,29 @@ pub enum Wait {
     No,
 }
 
-/// Makes `source` known to the kernel as `name`, with the number of the device, until the device is
-/// taken from its driver: see [`virtio::Driver::start`]. `T` must be that driver.
+/// Makes the driver's data known to the kernel as a source called `name`, with the number of the
+/// device, until the device is taken from its driver: see [`virtio::Driver::start`]. `T` must be
+/// that driver.
+///
+/// # Errors
+///
+/// `ENODEV` if the device was not live yet.
 #[doc(alias = "hwrng_register")]
-pub fn register<'bound, T: virtio::Driver, S: Source + 'bound>(
+pub fn register<'bound, T: virtio::Driver>(
     vdev: &'bound virtio::Device<Core<'_>>,
     name: &CStr,
-    source: Pin<&'bound S>,
-) -> Result {
+) -> Result
+where
+    T::Data<'bound>: Source,
+{
+    // SAFETY: The registration becomes a resource of the binding, which ends before the data does.
+    let source = unsafe { vdev.driver_data::<T>() }?;
     let name = CString::try_from_fmt(fmt!("{}.{}", name, vdev.index()))?;
     let registration = KBox::new(
         Registration {
             hwrng: Opaque::new(bindings::hwrng {
                 name: name.as_char_ptr(),
-                read: Some(read_callback::<S>),
+                read: Some(read_callback::<T::Data<'bound>>),
                 ..pin_init::zeroed()
             }),
             source: ptr::from_ref(source.get_ref()).cast(),
@@ -89,7 +98,7 @@ impl Registration {
         // SAFETY: `hwrng` is in a box that is not moved out of, and lives until `drop`. Its name and
         // its function do so, too.
         to_result(unsafe { bindings::hwrng_register(self.hwrng.get()) })?;
-        // INVARIANT: The core knows it. The source is `'bound`: see `register`.
+        // INVARIANT: The core knows it. The source is the driver's data: see `register`.
         self.registered = true;
         Ok(self)
     }

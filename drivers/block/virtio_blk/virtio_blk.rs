@@ -299,7 +299,7 @@ impl<'bound> Data<'bound> {
         }
         let options = attributes::add(options, &shape)?;
 
-        let disk = virtio::make_disk::<VirtioBlk, Io>(vdev, options, this)?;
+        let disk = virtio::make_disk::<VirtioBlk, Io>(vdev, options)?;
         this.id.populate(id);
         this.disk.populate(disk.clone());
         disk.add()?;

@@ -54,7 +54,7 @@ pub enum Parts {
 ///   not given back by [`Buffer::from_token`].
 /// - What [`Buffer::parts`] describes is valid memory until [`Buffer::from_token`] is called, and
 ///   nobody else accesses it until then, in a way that matters. A span lies in the kernel's linear
-///   map; there are at most [`LISTS`] lists, and at least one.
+///   map; there are at most `LISTS` lists, and at least one.
 pub unsafe trait Buffer: Send + Sized {
     /// Gives the object up, for a pointer that stands for it.
     fn into_token(self) -> NonNull<c_void>;

@@ -12,7 +12,10 @@ use super::{
     Driver, //
 };
 use crate::bindings;
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    pin::Pin, //
+};
 use kernel::{
     device,
     device_id::RawDeviceId,
@@ -169,6 +172,19 @@ impl Device<device::Bound> {
 }
 
 impl Device<device::Core<'_>> {
+    /// Returns the data of driver `T`, to which the device is bound.
+    ///
+    /// # Safety
+    ///
+    /// The result must not be used after the resources of the binding have ended.
+    pub(crate) unsafe fn driver_data<'bound, T: Driver>(
+        &'bound self,
+    ) -> Result<Pin<&'bound T::Data<'bound>>> {
+        let binding = Binding::<T>::of(self)?;
+        // SAFETY: By the safety requirements: the data ends later.
+        unsafe { binding.data() }.ok_or(ENODEV)
+    }
+
     /// Keeps a resource until the device is taken from its driver, which must be `T`.
     pub(crate) fn add_resource<T: Driver>(&self, resource: KBox<dyn Resource>) -> Result {
         Binding::<T>::of(self)?.add_resource(resource)

@@ -15,7 +15,6 @@ use crate::block::{
     QueueKind,
     QueueMap, //
 };
-use core::pin::Pin;
 use kernel::{
     device,
     prelude::*, //
@@ -24,19 +23,23 @@ use kernel::{
 impl<T: Operations> Resource for Owner<T> {}
 
 /// Makes a disk, which is ended when the device is taken from its driver: see [`Driver::start`].
-/// `T` must be that driver. The disk is yet to be [added](Disk::add).
+/// `T` must be that driver; the operations get its data. The disk is yet to be [added](Disk::add).
+///
+/// # Errors
+///
+/// `ENODEV` if the device was not live yet.
 pub fn make_disk<'bound, T, O>(
     vdev: &'bound Device<device::Core<'_>>,
     options: DiskOptions<O>,
-    this: Pin<&'bound T::Data<'bound>>,
 ) -> Result<Disk<O>>
 where
     T: Driver,
     O: Operations<Data<'bound> = <T as Driver>::Data<'bound>>,
 {
-    // SAFETY: The owner becomes a resource of the binding, which is dropped before the data; that is
-    // pinned.
-    let owner = unsafe { Owner::new(options.parent(vdev.as_ref()), this) }?;
+    // SAFETY: The owner becomes a resource of the binding.
+    let data = unsafe { vdev.driver_data::<T>() }?;
+    // SAFETY: As above; the data is pinned.
+    let owner = unsafe { Owner::new(options.parent(vdev.as_ref()), data) }?;
     let disk = owner.handle();
     vdev.add_resource::<T>(KBox::new(owner, GFP_KERNEL)?)?;
     Ok(disk)
