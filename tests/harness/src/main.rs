@@ -114,12 +114,16 @@ fn run(arguments: &mut lexopt::Parser) -> Result<bool> {
 }
 
 fn cost(arguments: &mut lexopt::Parser) -> Result<()> {
-    let mut functions = false;
+    let (mut functions, mut disk) = (false, false);
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("functions") => functions = true,
+            Long("disk") => disk = true,
             other => return Err(other.unexpected().into()),
         }
+    }
+    if disk {
+        return blk::cost::print(functions);
     }
     virtio::cost::print(functions)
 }

@@ -2,6 +2,7 @@
 
 //! Tests of the block driver.
 
+pub mod cost;
 mod data;
 
 use crate::{
@@ -11,6 +12,12 @@ use crate::{
 
 /// The tests of this group.
 pub const TESTS: &[Test] = &[
+    Test::new(
+        "blk::cost::is_below_that_of_the_in_tree_driver",
+        cost::is_below_that_of_the_in_tree_driver,
+    )
+    .kernels(&[STOCK])
+    .limit(400),
     Test::new("blk::data::is_kept_stock", data::is_kept_stock)
         .kernels(&[STOCK])
         .limit(240),
