@@ -130,13 +130,7 @@ impl<T: Driver> Binding<T> {
     pub(super) fn go_live(&self, data: Pin<&T::Data<'_>>) -> Result {
         let vdev = self.state().vdev();
 
-        // SAFETY: By the type invariant of `State`, `vdev` is valid.
-        let config = unsafe { (*vdev).config };
-        // SAFETY: A device has operations, which outlive it.
-        let config = unsafe { &*config };
-        let get_status = config.get_status.ok_or(ENODEV)?;
-        // SAFETY: This is an operation of the device's transport.
-        let status = unsafe { get_status(vdev) };
+        let status = self.state().status();
         // The core warns of a device that is live before it is told to.
         if u32::from(status) & bindings::VIRTIO_CONFIG_S_DRIVER_OK != 0 {
             self.state().count_violation();

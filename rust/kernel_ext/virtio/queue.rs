@@ -511,8 +511,8 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
         if self.state.phase() != Phase::Reset {
             return Err(EBUSY);
         }
-        // The one who resets the device may not have come to that: see there.
-        self.state.quiesce();
+        // The one who resets the device may not have come to that.
+        self.state.quiesce_again();
         while let Some(buffer) = self.suspect.take().or_else(|| self.detach()) {
             function(buffer);
         }
@@ -584,7 +584,7 @@ impl<B: Buffer> Drop for Virtqueue<'_, B> {
         if self.state.is_live() {
             dev_warn!(self.device(), "a queue is dropped: the device is reset\n");
         }
-        self.state.quiesce();
+        self.state.quiesce_again();
         while self.detach().is_some() {}
 
         // SAFETY: By the type invariant, this is a user.

@@ -153,17 +153,44 @@ impl State {
     /// Process context; this sleeps.
     pub(super) fn quiesce(&self) {
         let _guard = self.resetting.lock();
-        if self.phase() == Phase::Reset {
-            return;
+        if self.phase() != Phase::Reset {
+            self.set_phase(Phase::Reset);
+            self.reset();
         }
-        self.set_phase(Phase::Reset);
+    }
 
+    /// As [`State::quiesce`], before buffers are taken from the device. If it says that it is live
+    /// although it was reset, it is reset again: when a probe fails, the core adds to the status what
+    /// the device says that it is.
+    pub(super) fn quiesce_again(&self) {
+        self.quiesce();
+        let _guard = self.resetting.lock();
+        let status = self.status();
+        // A device that is gone says anything, and would not end a reset.
+        if status != u8::MAX && u32::from(status) & bindings::VIRTIO_CONFIG_S_DRIVER_OK != 0 {
+            self.reset();
+        }
+    }
+
+    fn reset(&self) {
         // SAFETY: By the type invariant, `vdev` is valid. Queues refuse buffers and kicks from here.
         unsafe { bindings::virtio_break_device(self.vdev.as_ptr()) };
         // SAFETY: By the type invariant, `vdev` is valid.
         unsafe { bindings::virtio_reset_device(self.vdev.as_ptr()) };
         // SAFETY: By the type invariant, `vdev` is valid.
         unsafe { bindings::virtio_synchronize_cbs(self.vdev.as_ptr()) };
+    }
+
+    /// Reads the status from the device.
+    pub(super) fn status(&self) -> u8 {
+        // SAFETY: By the type invariant, `vdev` is valid.
+        let config = unsafe { (*self.vdev.as_ptr()).config };
+        // SAFETY: A device has operations, which outlive it.
+        let config = unsafe { &*config };
+        config.get_status.map_or(0, |get_status| {
+            // SAFETY: This is an operation of the device's transport.
+            unsafe { get_status(self.vdev.as_ptr()) }
+        })
     }
 
     /// Makes slots for `count` queues, each with one user.
