@@ -41,12 +41,12 @@ pub struct Test {
 }
 
 impl Test {
-    /// A test that may take a minute, with a guest of 1 GiB.
+    /// A test that may take a hundred seconds, with a guest of 1 GiB.
     pub const fn new(name: &'static str, run: fn(&mut Cx) -> Result<()>) -> Self {
         Self {
             name,
             run,
-            limit: Duration::from_secs(60),
+            limit: Duration::from_secs(100),
             kernels: &[],
             trees: &[STOCK],
             memory: 1024,

@@ -33,6 +33,9 @@ use std::{
 /// How long a guest may take to boot, with other guests beside it.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
 
+/// After that time it is booted again, unless that was done.
+const STALL: Duration = Duration::from_secs(50);
+
 /// How long a guest may take to power itself off.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(60);
 
@@ -239,7 +242,31 @@ impl Builder {
     }
 
     /// Boots the guest; its log is kept in directory `artefacts`.
+    ///
+    /// On a busy host, emulated processors may come to a halt before the kernel has started anything
+    /// of ours. Such a guest is booted again.
     pub fn boot(&self, artefacts: &Path) -> Result<Arc<Guest>> {
+        let guest = self.start(artefacts)?;
+        if guest.comes_up()? {
+            return self.prepare(guest);
+        }
+        eprintln!(
+            "{}: it stalls while it boots, and is booted again",
+            self.name
+        );
+        guest.kill();
+        let stalled = artefacts.join(format!("{}.stalled.log", self.name));
+        fs::rename(&guest.log, stalled)?;
+        drop(guest);
+
+        let guest = self.start(artefacts)?;
+        let ready = lock(&guest.agent).wait_ready(Instant::now() + BOOT_LIMIT);
+        ready.map_err(|error| guest.explain(error))?;
+        self.prepare(guest)
+    }
+
+    /// Starts the guest.
+    fn start(&self, artefacts: &Path) -> Result<Arc<Guest>> {
         let sockets = Scratch::new()?;
         self.write_initrd(&sockets.path().join("initrd"))?;
         let log = artefacts.join(format!("{}.serial.log", self.name));
@@ -266,14 +293,17 @@ impl Builder {
             qemu: Mutex::new(qemu),
             qmp: Mutex::new(qmp),
             agent: Mutex::new(agent),
+            started,
             boot_time: Mutex::new(Duration::ZERO),
             sockets,
         });
         lock(&GUESTS).push(Arc::downgrade(&guest));
+        Ok(guest)
+    }
 
-        let ready = lock(&guest.agent).wait_ready(started + BOOT_LIMIT);
-        ready.map_err(|error| guest.explain(error))?;
-        *lock(&guest.boot_time) = started.elapsed();
+    /// Sets up a guest that has booted.
+    fn prepare(&self, guest: Arc<Guest>) -> Result<Arc<Guest>> {
+        *lock(&guest.boot_time) = guest.started.elapsed();
         for (_, tag) in &self.shares {
             guest.sh(&format!(
                 "modprobe 9pnet_virtio && modprobe 9p && mkdir -p /mnt/{tag} &&
@@ -318,6 +348,7 @@ pub struct Guest {
     qemu: Mutex<Program>,
     qmp: Mutex<Qmp>,
     agent: Mutex<Agent>,
+    started: Instant,
     boot_time: Mutex<Duration>,
     sockets: Scratch,
 }
@@ -326,6 +357,16 @@ impl Guest {
     /// Returns its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Waits until it has booted, and returns whether it has, in time.
+    fn comes_up(&self) -> Result<bool> {
+        let deadline = self.started + STALL;
+        match lock(&self.agent).wait_ready(deadline) {
+            Ok(()) => Ok(true),
+            Err(_) if Instant::now() >= deadline => Ok(false),
+            Err(error) => Err(self.explain(error)),
+        }
     }
 
     /// Returns how long it took from the start of QEMU to the first command.
