@@ -4,6 +4,7 @@
 
 pub mod cost;
 mod data;
+mod recovery;
 
 use crate::{
     cx::Test,
@@ -36,4 +37,24 @@ pub const TESTS: &[Test] = &[
     )
     .kernels(&[DEBUG])
     .limit(600),
+    Test::new("blk::recovery::helps_stock", recovery::helps_stock)
+        .kernels(&[STOCK])
+        .limit(300)
+        .memory(2048),
+    Test::new("blk::recovery::helps_debug", recovery::helps_debug)
+        .kernels(&[DEBUG])
+        .limit(500)
+        .memory(2048),
+    Test::new(
+        "blk::recovery::has_an_end_stock",
+        recovery::has_an_end_stock,
+    )
+    .kernels(&[STOCK])
+    .limit(200),
+    Test::new(
+        "blk::recovery::has_an_end_debug",
+        recovery::has_an_end_debug,
+    )
+    .kernels(&[DEBUG])
+    .limit(300),
 ];
