@@ -285,6 +285,8 @@ impl<T: Driver> Adapter<T> {
         binding.end_resources();
         T::unbind(vdev, data);
         binding.end();
+        // The core complains if a status is left.
+        binding.state().quiesce_finally();
     }
 
     extern "C" fn shutdown_callback(vdev: *mut bindings::virtio_device) {

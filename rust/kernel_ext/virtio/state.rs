@@ -163,11 +163,21 @@ impl State {
     /// although it was reset, it is reset again: when a probe fails, the core adds to the status what
     /// the device says that it is.
     pub(super) fn quiesce_again(&self) {
+        self.quiesce_unless(|status| u32::from(status) & bindings::VIRTIO_CONFIG_S_DRIVER_OK == 0);
+    }
+
+    /// As [`State::quiesce`], before the device is given back: nothing is left of its status, such as
+    /// that it could not be restored.
+    pub(super) fn quiesce_finally(&self) {
+        self.quiesce_unless(|status| status == 0);
+    }
+
+    fn quiesce_unless(&self, is_fine: impl Fn(u8) -> bool) {
         self.quiesce();
         let _guard = self.resetting.lock();
         let status = self.status();
         // A device that is gone says anything, and would not end a reset.
-        if status != u8::MAX && u32::from(status) & bindings::VIRTIO_CONFIG_S_DRIVER_OK != 0 {
+        if status != u8::MAX && !is_fine(status) {
             self.reset();
         }
     }
