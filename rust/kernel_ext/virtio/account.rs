@@ -64,6 +64,18 @@ impl Account {
         u16::from_le(index).wrapping_sub(self.popped) > self.outstanding
     }
 
+    /// Tells whether the device has used nothing that is yet to come back, as far as the ring says
+    /// it.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        if self.used.is_null() {
+            return false;
+        }
+        // SAFETY: By the type invariant, the ring is valid. The device may write it at any time.
+        let index = unsafe { ptr::read_volatile(self.used) };
+        u16::from_le(index) == self.popped
+    }
+
     /// Returns how many buffers the device has.
     pub(super) fn outstanding(&self) -> u16 {
         self.outstanding

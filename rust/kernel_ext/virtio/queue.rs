@@ -271,9 +271,13 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     /// `EIO` if the queue is broken: the device has said something that cannot be. Nothing will
     /// come out of the queue any more.
     ///
-    /// Cost: one call of a C function; a second one if there is none, to tell that from the error.
+    /// Cost: one call of a C function; none if there is no buffer, or two if the ring is packed, to
+    /// tell that from the error.
     #[doc(alias = "virtqueue_get_buf")]
     pub fn pop(&mut self) -> Result<Option<Used<B>>> {
+        if self.account.is_empty() && !self.broken {
+            return Ok(None);
+        }
         let mut written = 0;
         // SAFETY: By the type invariant, `vq` is valid, and nobody else uses it.
         let token = unsafe { bindings::virtqueue_get_buf(self.vq.as_ptr(), &mut written) };
