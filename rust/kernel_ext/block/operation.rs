@@ -81,6 +81,15 @@ impl Operation {
         }
     }
 
+    /// Tells the same as [`Operation::direction`], if all that one wants to know is whether the
+    /// device writes; quicker, for each request asks.
+    pub(super) const fn reads(flags: bindings::blk_opf_t) -> bool {
+        matches!(
+            flags & ((1 << bindings::REQ_OP_BITS) - 1),
+            bindings::req_op_REQ_OP_READ | bindings::req_op_REQ_OP_DRV_IN
+        )
+    }
+
     /// Returns which way the data goes, if there is any.
     pub const fn direction(self) -> Option<Direction> {
         match self {

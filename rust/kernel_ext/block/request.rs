@@ -4,7 +4,6 @@
 
 use super::{
     operation::{
-        Direction,
         Flags,
         Operation, //
     },
@@ -287,7 +286,9 @@ impl<T: Operations> Request<T> {
 
     /// Tells whether there is data that the device is to write to memory.
     pub fn reads(&self) -> bool {
-        self.has_data() && self.operation().direction() == Some(Direction::FromDevice)
+        // SAFETY: By the type invariant, `rq` is valid.
+        let flags = unsafe { (*self.as_raw()).cmd_flags };
+        self.bytes() != 0 && Operation::reads(flags)
     }
 
     /// Returns the data, in parts that each lie within a page, for those that copy it.
