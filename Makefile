@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 FLAVOUR ?= 7.3-amd64
 
 targets := modules modules_install test-modules clippy doc rust-analyzer check test \
-	   run shell cost harness kernels update
+	   run shell cost cost-blk harness kernels update
 
 .PHONY: help clean distclean $(targets)
 
@@ -42,6 +42,7 @@ distclean: clean
 ## Work:
 ##   make shell            an interactive guest, with the modules at hand
 ##   make cost             count the instructions of the virtio layer, compared with C
+##   make cost-blk         count those of a request to a disk, compared with the kernel's driver
 ##   make check            every gate: format, lints, documentation, spelling, commits, ...
 ##   make clippy           lint the modules
 ##   make doc              document the support crate, in build/<kernel release>-doc/rust/doc
@@ -132,6 +133,9 @@ run: modules harness
 
 cost: test-modules harness
 	@$(harness) cost
+
+cost-blk: modules harness
+	@$(harness) cost --disk
 
 shell: modules
 	@scripts/guest-shell $(FLAVOUR)
