@@ -51,6 +51,7 @@ bool rust_helper_virtio_trylock(struct virtio_device *vdev);
 void rust_helper_virtio_unlock(struct virtio_device *vdev);
 
 /* virtqueue.c */
+void rust_helper_sg_set_mapped(struct scatterlist *sg, dma_addr_t address, unsigned int len);
 int rust_helper_virtqueue_add_in(struct virtqueue *vq, void *in, unsigned int in_len,
 				 void *token, gfp_t gfp);
 int rust_helper_virtqueue_add_out(struct virtqueue *vq, void *out, unsigned int out_len,

@@ -15,6 +15,14 @@ static __always_inline void sg_one(struct scatterlist *sg, void *buf, unsigned i
 	sg_set_buf(sg, buf, len);
 }
 
+void rust_helper_sg_set_mapped(struct scatterlist *sg, dma_addr_t address, unsigned int len)
+{
+	sg_init_table(sg, 1);
+	sg->length = len;
+	sg_dma_address(sg) = address;
+	sg_dma_len(sg) = len;
+}
+
 int rust_helper_virtqueue_add_in(struct virtqueue *vq, void *in, unsigned int in_len,
 				 void *token, gfp_t gfp)
 {

@@ -44,6 +44,7 @@ pub(crate) use self::{
     rust_helper_memcpy_to_bvec as memcpy_to_bvec,
     rust_helper_reinit_completion as reinit_completion,
     rust_helper_rq_next_segment as rq_next_segment,
+    rust_helper_sg_set_mapped as sg_set_mapped,
     rust_helper_virtio_config_length as virtio_config_length,
     rust_helper_virtio_del_vqs as virtio_del_vqs,
     rust_helper_virtio_device_ready as virtio_device_ready,

@@ -50,7 +50,9 @@ mod device;
 mod disk;
 mod driver;
 mod feature;
+mod mapped;
 mod notification;
+mod outcome;
 mod queue;
 mod setup;
 mod state;
@@ -73,14 +75,15 @@ pub use self::{
         Adapter,
         Driver, //
     },
+    mapped::Mapped,
     notification::Notification,
-    queue::{
+    outcome::{
         AddError,
         Context,
         Progress,
-        Used,
-        Virtqueue, //
+        Used, //
     },
+    queue::Virtqueue,
     setup::{
         PendingQueue,
         QueueCallback,

@@ -34,6 +34,8 @@ pub enum Parts {
     Writable(Span),
     /// The device reads the first piece, and writes the second one.
     Both(Span, Span),
+    /// The device writes it; it is mapped, and the scatter list has that one entry.
+    Mapped(*mut bindings::scatterlist),
     /// Scatter lists that end, of which the device reads the first `readable`, and writes the
     /// next `writable`.
     Lists {

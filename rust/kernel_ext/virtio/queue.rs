@@ -9,6 +9,12 @@ use super::{
         Buffer,
         Parts, //
     },
+    outcome::{
+        AddError,
+        Context,
+        Progress,
+        Used, //
+    },
     state::{
         Phase,
         Slot,
@@ -70,53 +76,8 @@ unsafe impl<B: Buffer> Send for Virtqueue<'_, B> {}
 // SAFETY: What takes `&self` only reads what `&mut self` changes.
 unsafe impl<B: Buffer> Sync for Virtqueue<'_, B> {}
 
-/// Where a buffer is added, which says how memory may be allocated for that.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Context {
-    /// In process context, without a spin lock.
-    Process,
-    /// Anywhere else.
-    Atomic,
-}
-
-impl Context {
-    fn gfp(self) -> bindings::gfp_t {
-        match self {
-            Self::Process => bindings::GFP_KERNEL,
-            Self::Atomic => bindings::GFP_ATOMIC,
-        }
-    }
-}
-
-/// Why a buffer could not be added. The buffer comes back.
-pub struct AddError<B> {
-    /// The buffer.
-    pub buffer: B,
-    /// `ENOSPC` if the queue is full, `EIO` if it is broken, `ENOMEM`.
-    pub error: Error,
-}
-
-impl<B> From<AddError<B>> for Error {
-    fn from(error: AddError<B>) -> Self {
-        error.error
-    }
-}
-
-/// A buffer that the device has used.
-pub struct Used<B> {
-    /// The buffer.
-    pub buffer: B,
-    /// How many bytes the device says it has written. It had room for that many.
-    pub written: u32,
-}
-
 /// What the core calls with a buffer of a queue that is being reset.
 type RecycleFn = unsafe extern "C" fn(*mut bindings::virtqueue, *mut c_void);
-
-/// How far the device was when it was asked to interrupt.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use]
-pub struct Progress(u32);
 
 impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     /// Takes a queue over.
@@ -181,6 +142,11 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
                     token.as_ptr(),
                     gfp,
                 )
+            },
+            // SAFETY: See above.
+            Parts::Mapped(list) => unsafe {
+                let none = ptr::null_mut();
+                bindings::virtqueue_add_inbuf_premapped(vq, list, 1, token.as_ptr(), none, gfp)
             },
             Parts::Lists {
                 mut lists,
@@ -574,6 +540,11 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
         self.broken = true;
         self.break_down();
         EIO
+    }
+
+    /// Returns the queue of the core, which is valid while its slot has a user.
+    pub(super) fn raw(&mut self) -> (NonNull<bindings::virtqueue>, NonNull<Slot>) {
+        (self.vq, self.slot)
     }
 
     fn device(&self) -> &device::Device {

@@ -8,7 +8,7 @@ use super::{
         Parts,
         LISTS, //
     },
-    queue::Used, //
+    outcome::Used, //
 };
 use crate::{
     bindings,

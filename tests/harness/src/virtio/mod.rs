@@ -5,6 +5,7 @@
 
 pub mod cost;
 mod liar;
+mod mapped;
 mod power;
 mod rng;
 mod wire;
@@ -113,4 +114,16 @@ pub const TESTS: &[Test] = &[
     Test::new("virtio::witness::sees_debug", witness::sees_debug)
         .kernels(&[DEBUG])
         .limit(240),
+    Test::new(
+        "virtio::mapped::go_back_and_forth_stock",
+        mapped::go_back_and_forth_stock,
+    )
+    .kernels(&[STOCK])
+    .limit(150),
+    Test::new(
+        "virtio::mapped::go_back_and_forth_debug",
+        mapped::go_back_and_forth_debug,
+    )
+    .kernels(&[DEBUG])
+    .limit(400),
 ];
