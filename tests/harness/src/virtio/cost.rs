@@ -25,7 +25,7 @@ use std::{
 const ROUNDS: u32 = 8192;
 
 /// How much two measurements of the same may differ.
-const TOLERANCE: f64 = 0.005;
+const TOLERANCE: f64 = 0.01;
 
 /// How much more than C may a buffer cost that is passed by itself.
 const SINGLE_LIMIT: f64 = 1.05;
