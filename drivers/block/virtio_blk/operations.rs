@@ -174,14 +174,15 @@ impl Operations for Io {
             this.abandon();
             return Expired::Handled;
         }
-        dev_err!(
-            this.vdev,
-            "request {} of queue {} takes too long\n",
-            request.tag().unwrap_or(u32::MAX),
-            index
-        );
+        if !this.resetting.load(Relaxed) {
+            dev_err!(
+                this.vdev,
+                "request {} of queue {} takes too long\n",
+                request.tag().unwrap_or(u32::MAX),
+                index
+            );
+        }
         this.recover();
-        this.failures.fetch_add(1, Relaxed);
         Expired::Wait
     }
 

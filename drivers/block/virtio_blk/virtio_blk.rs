@@ -24,6 +24,7 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
+            Full,
             Relaxed, //
         },
         Mutex,
@@ -141,6 +142,8 @@ pub(crate) struct Data<'bound> {
     resetter: Resetter<'bound>,
     /// How often the device was to be reset since it has done something.
     failures: Atomic<u32>,
+    /// Whether it is going to be reset: whatever else fails until then is part of that.
+    resetting: Atomic<bool>,
     /// Whether the device was given up: requests fail.
     dead: Atomic<bool>,
     /// Whether the disk is being deleted.
@@ -182,10 +185,10 @@ impl<'bound> Data<'bound> {
 
     /// Has the device reset, or given up, after it has failed.
     fn recover(&self) {
-        if self.dead.load(Relaxed) {
+        if self.dead.load(Relaxed) || self.resetting.xchg(true, Full) {
             return;
         }
-        if self.failures.load(Relaxed) >= PATIENCE {
+        if self.failures.fetch_add(1, Relaxed) >= PATIENCE {
             dev_err!(self.vdev, "the device does nothing any more\n");
             self.dead.store(true, Relaxed);
         }
@@ -382,6 +385,7 @@ impl virtio::Driver for VirtioBlk {
                 resize,
                 resetter,
                 failures: Atomic::new(0),
+                resetting: Atomic::new(false),
                 dead: Atomic::new(false),
                 deleting: Atomic::new(false),
                 quiesced <- new_mutex!(None),
@@ -437,6 +441,7 @@ impl virtio::Driver for VirtioBlk {
     }
 
     fn resume<'bound>(_: &'bound Device<Core<'_>>, this: Pin<&'bound Data<'bound>>) -> Result {
+        this.resetting.store(false, Relaxed);
         *this.quiesced.lock() = None;
         if let Some(disk) = this.disk.as_ref() {
             disk.kick_requeued()?;

@@ -144,9 +144,33 @@ fn helps(cx: &mut Cx, flavour: &str) -> Result<()> {
                 Ok(())
             });
         }
+        cx.case(&format!("{ring}/no_answer_to_many"), |_| {
+            many_are_held(&guest, &backend)
+        });
         guest.sh("rmmod virtio_blk_rs")?;
         cx.end(&guest)?;
     }
+    Ok(())
+}
+
+/// Requests that take too long together are one failure, not several.
+fn many_are_held(guest: &Guest, backend: &Backend) -> Result<()> {
+    backend.device(
+        "disk",
+        "inject",
+        json!({ "do": "hold", "op": "read", "count": 8 }),
+    )?;
+    let said = guest.run_within(
+        &format!(
+            "for i in 0 1 2 3 4 5 6 7; do
+                 dd if=/dev/{DISK} of=/tmp/block$i bs=4096 count=1 skip=$i iflag=direct 2>/dev/null &
+             done
+             wait; cat /tmp/block? | tr -d '\\0' | wc -c"
+        ),
+        LIMIT,
+    )?;
+    backend.device("disk", "clear", json!({}))?;
+    ensure!(said.text == "32768\n", "the guest says {}", said.text);
     Ok(())
 }
 
