@@ -214,7 +214,11 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     pub fn kick(&mut self) {
         if self.publish() {
             // SAFETY: By the type invariant, the queue is valid.
-            unsafe { bindings::virtqueue_notify(self.vq.as_ptr()) };
+            let notified = unsafe { bindings::virtqueue_notify(self.vq.as_ptr()) };
+            if !notified {
+                // The core breaks a queue that cannot be notified.
+                self.check_broken();
+            }
         }
     }
 
