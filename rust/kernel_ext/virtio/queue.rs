@@ -213,12 +213,10 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     #[doc(alias = "virtqueue_kick")]
     pub fn kick(&mut self) {
         if self.publish() {
+            // A queue that cannot be notified is broken, which `pop` tells.
+            //
             // SAFETY: By the type invariant, the queue is valid.
-            let notified = unsafe { bindings::virtqueue_notify(self.vq.as_ptr()) };
-            if !notified {
-                // The core breaks a queue that cannot be notified.
-                self.check_broken();
-            }
+            unsafe { bindings::virtqueue_notify(self.vq.as_ptr()) };
         }
     }
 
@@ -241,22 +239,18 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     /// `EIO` if the queue is broken: the device has said something that cannot be. Nothing will
     /// come out of the queue any more.
     ///
-    /// Cost: one call of a C function; none if there is no buffer, or two if the ring is packed, to
-    /// tell that from the error.
+    /// Cost: one call of a C function, also if there is no buffer and the ring is split; two if it is
+    /// packed.
     #[doc(alias = "virtqueue_get_buf")]
     pub fn pop(&mut self) -> Result<Option<Used<B>>> {
-        if self.account.is_empty() && !self.broken {
-            return Ok(None);
+        if self.account.is_empty() {
+            return self.nothing();
         }
         let mut written = 0;
         // SAFETY: By the type invariant, `vq` is valid, and nobody else uses it.
         let token = unsafe { bindings::virtqueue_get_buf(self.vq.as_ptr(), &mut written) };
         let Some(token) = NonNull::new(token) else {
-            return if self.check_broken() {
-                Err(EIO)
-            } else {
-                Ok(None)
-            };
+            return self.nothing();
         };
 
         // SAFETY: The core returns tokens that were added, each once. By the type invariant, they
@@ -504,8 +498,16 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
         Some(unsafe { B::from_token(token) })
     }
 
+    /// Tells nothing to pop from a broken queue.
+    fn nothing(&mut self) -> Result<Option<Used<B>>> {
+        if self.check_broken() {
+            Err(EIO)
+        } else {
+            Ok(None)
+        }
+    }
+
     /// Tells whether the queue is broken, and counts that.
-    #[cold]
     fn check_broken(&mut self) -> bool {
         if !self.is_broken() {
             return false;
