@@ -81,7 +81,15 @@ pub unsafe trait Buffer: Send + Sized {
 
 /// On its own cache lines, so that the device's writes hit nothing else.
 #[repr(C, align(64))]
-struct Apart<I>(I);
+pub(super) struct Apart<I>(pub(super) I);
+
+/// Returns the size of a type, as the queue takes it; evaluated by the compiler, which refuses one
+/// that is too large for an allocation.
+#[expect(clippy::cast_possible_truncation, reason = "it is asserted to fit")]
+pub(super) const fn length_of<T>() -> u32 {
+    assert!(size_of::<T>() <= 1 << 20, "too large for one allocation");
+    size_of::<T>() as u32
+}
 
 #[repr(C)]
 struct Memory<O, I> {
@@ -99,20 +107,16 @@ struct Memory<O, I> {
 pub struct Exchange<O, I>(KBox<Memory<O, I>>);
 
 impl<O: AsBytes, I: FromBytes> Exchange<O, I> {
-    /// The sizes, as the queue takes them: checked when the type is used.
-    const READABLE: u32 = Self::checked(size_of::<O>());
+    /// The sizes: checked when the type is used.
+    const READABLE: u32 = length_of::<O>();
     /// As above.
-    const WRITABLE: u32 = Self::checked(size_of::<I>());
-
-    #[expect(clippy::cast_possible_truncation, reason = "it is asserted to fit")]
-    const fn checked(size: usize) -> u32 {
-        assert!(size <= 1 << 20, "too large for one allocation");
+    const WRITABLE: u32 = {
         assert!(
             size_of::<O>() + size_of::<I>() > 0,
             "there must be something to exchange"
         );
-        size as u32
-    }
+        length_of::<I>()
+    };
 
     /// Makes a buffer.
     pub fn new(readable: O, writable: I, flags: kernel::alloc::Flags) -> Result<Self> {

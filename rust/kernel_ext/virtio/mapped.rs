@@ -8,6 +8,8 @@
 
 use super::{
     buffer::{
+        length_of,
+        Apart,
         Buffer,
         Parts, //
     },
@@ -27,10 +29,6 @@ use kernel::{
 };
 
 const DIRECTION: bindings::dma_data_direction = bindings::dma_data_direction::DMA_FROM_DEVICE;
-
-/// On its own cache lines, so that the device's writes hit nothing else.
-#[repr(C, align(64))]
-struct Apart<I>(I);
 
 /// # Invariants
 ///
@@ -72,14 +70,11 @@ pub struct Mapped<'bound, I>(KBox<Inner<I>>, PhantomData<&'bound ()>);
 unsafe impl<I: Send> Send for Mapped<'_, I> {}
 
 impl<I: FromBytes> Mapped<'_, I> {
-    /// The size, as the queue takes it: checked when the type is used.
-    const SIZE: u32 = Self::checked(size_of::<I>());
-
-    #[expect(clippy::cast_possible_truncation, reason = "it is asserted to fit")]
-    const fn checked(size: usize) -> u32 {
-        assert!(size > 0 && size <= 1 << 20, "too large, or nothing");
-        size as u32
-    }
+    /// The size: checked when the type is used.
+    const SIZE: u32 = {
+        assert!(size_of::<I>() > 0, "there must be something to write");
+        length_of::<I>()
+    };
 
     /// Returns what the device writes. Any part of it may be what it was before.
     pub fn writable(&mut self) -> &mut I {

@@ -4,6 +4,8 @@
 
 use super::{
     buffer::{
+        length_of,
+        Apart,
         Buffer,
         Parts,
         LISTS, //
@@ -39,10 +41,6 @@ use kernel::{
     types::Opaque, //
 };
 
-/// On its own cache lines, so that the device's writes hit nothing else.
-#[repr(C, align(64))]
-struct Apart<I>(I);
-
 /// What a request has for the device beside its data: a header `O` that the device reads first, some
 /// more bytes that it reads, mostly none, and a footer `I` that it writes last. It is made once for
 /// each tag, so nothing is allocated for a request.
@@ -69,16 +67,16 @@ pub struct Envelope<O, I> {
 unsafe impl<O: Send, I: Send> Send for Envelope<O, I> {}
 
 impl<O: AsBytes, I: FromBytes> Envelope<O, I> {
-    /// The sizes, as the core takes them: checked when the type is used.
-    const HEADER: u32 = Self::checked(size_of::<O>());
+    /// The sizes: checked when the type is used.
+    const HEADER: u32 = {
+        assert!(size_of::<O>() > 0, "there must be a header");
+        length_of::<O>()
+    };
     /// As above.
-    const FOOTER: u32 = Self::checked(size_of::<I>());
-
-    #[expect(clippy::cast_possible_truncation, reason = "it is asserted to fit")]
-    const fn checked(size: usize) -> u32 {
-        assert!(size > 0 && size < 4096, "too large, or nothing");
-        size as u32
-    }
+    const FOOTER: u32 = {
+        assert!(size_of::<I>() > 0, "there must be a footer");
+        length_of::<I>()
+    };
 
     /// Makes an envelope in the driver's data of a request.
     pub fn new(header: O, footer: I) -> impl PinInit<Self, Error> {
