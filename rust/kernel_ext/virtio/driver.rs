@@ -248,7 +248,7 @@ impl<T: Driver> Adapter<T> {
 
             // SAFETY: `set_drvdata` has just stored a `Pin<KBox<Bound<'_, T>>>`, which lives until
             // after `probe_callback` has failed, or `remove_callback` has returned.
-            let (binding, data) = unsafe { Self::bound(vdev) };
+            let (vdev, binding, data) = unsafe { Self::bound(vdev.as_raw()) };
             binding
                 .go_live(data)
                 .and_then(|()| T::start(vdev, data))
@@ -257,30 +257,34 @@ impl<T: Driver> Adapter<T> {
         })
     }
 
-    /// Returns what a bound device has.
+    /// Returns a device that is bound, and what it has.
     ///
     /// # Safety
     ///
-    /// `probe_callback` must have succeeded for `vdev`, but for making it live.
+    /// `vdev` must be valid, and `probe_callback` have succeeded for it, but for making it live; as
+    /// long as the result is used.
     unsafe fn bound<'bound>(
-        vdev: &'bound Device<device::CoreInternal<'_>>,
-    ) -> (&'bound Binding<T>, Pin<&'bound T::Data<'bound>>) {
+        vdev: *mut bindings::virtio_device,
+    ) -> (
+        &'bound Device<device::CoreInternal<'bound>>,
+        &'bound Binding<T>,
+        Pin<&'bound T::Data<'bound>>,
+    ) {
+        // SAFETY: By the safety requirements, `vdev` is valid.
+        //
+        // INVARIANT: Its `priv` field was set by `probe_callback`.
+        let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'bound>>>() };
         // SAFETY: By the safety requirements, `set_drvdata` has stored a `Pin<KBox<Bound<'_, T>>>`,
         // which lives as long as the context.
         let bound = unsafe { vdev.as_ref().drvdata_borrow::<Bound<'bound, T>>() }.get_ref();
         // SAFETY: `bound` is pinned, and so is its field `data`, structurally.
         let data = unsafe { Pin::new_unchecked(&bound.data) };
-        (&bound.binding, data)
+        (vdev, &bound.binding, data)
     }
 
     extern "C" fn remove_callback(vdev: *mut bindings::virtio_device) {
-        // SAFETY: The virtio bus calls this with a valid `struct virtio_device`.
-        //
-        // INVARIANT: `vdev` is valid for the duration of `remove_callback()`; its `priv` field was
-        // set by `probe_callback`.
-        let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
-        // SAFETY: The bus calls this only after `probe_callback` succeeded.
-        let (binding, data) = unsafe { Self::bound(vdev) };
+        // SAFETY: The bus calls this with a valid device, after `probe_callback` succeeded.
+        let (vdev, binding, data) = unsafe { Self::bound(vdev) };
 
         binding.end_resources();
         T::unbind(vdev, data);
@@ -290,26 +294,16 @@ impl<T: Driver> Adapter<T> {
     }
 
     extern "C" fn shutdown_callback(vdev: *mut bindings::virtio_device) {
-        // SAFETY: The virtio bus calls this with a valid `struct virtio_device`.
-        //
-        // INVARIANT: `vdev` is valid for the duration of `shutdown_callback()`; its `priv` field was
-        // set by `probe_callback`.
-        let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
-        // SAFETY: The bus calls this only after `probe_callback` succeeded.
-        let (binding, data) = unsafe { Self::bound(vdev) };
+        // SAFETY: The bus calls this with a valid device, after `probe_callback` succeeded.
+        let (vdev, binding, data) = unsafe { Self::bound(vdev) };
 
         T::shutdown(vdev, data);
         binding.state().quiesce();
     }
 
     extern "C" fn suspend_callback(vdev: *mut bindings::virtio_device) -> c_int {
-        // SAFETY: The virtio bus calls this with a valid `struct virtio_device`.
-        //
-        // INVARIANT: `vdev` is valid for the duration of `suspend_callback()`; its `priv` field was
-        // set by `probe_callback`.
-        let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
-        // SAFETY: The bus calls this only after `probe_callback` succeeded.
-        let (binding, data) = unsafe { Self::bound(vdev) };
+        // SAFETY: The bus calls this with a valid device, after `probe_callback` succeeded.
+        let (vdev, binding, data) = unsafe { Self::bound(vdev) };
 
         from_result(|| {
             if binding.has_queues() && !T::HAS_RELEASE {
@@ -325,16 +319,12 @@ impl<T: Driver> Adapter<T> {
     }
 
     extern "C" fn restore_callback(vdev: *mut bindings::virtio_device) -> c_int {
-        // SAFETY: The virtio bus calls this with a valid `struct virtio_device`.
-        //
-        // INVARIANT: `vdev` is valid for the duration of `restore_callback()`; its `priv` field was
-        // set by `probe_callback`.
-        let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
-        // SAFETY: The bus calls this only after `probe_callback` succeeded.
-        let (binding, data) = unsafe { Self::bound(vdev) };
+        // SAFETY: The bus calls this with a valid device, after `probe_callback` succeeded.
+        let (vdev, binding, data) = unsafe { Self::bound(vdev) };
 
         from_result(|| {
-            // The core has reset the device, perhaps without asking before.
+            // The core has reset the device, perhaps without asking before, and negotiated again.
+            binding.state().was_reset();
             Self::release(binding, data)?;
             binding.state().set_phase(Phase::Preparing);
             T::restore(vdev, data)

@@ -159,6 +159,18 @@ impl State {
         }
     }
 
+    /// Notes that the core has reset the device.
+    pub(super) fn was_reset(&self) {
+        let _guard = self.resetting.lock();
+        if self.phase() != Phase::Reset {
+            self.set_phase(Phase::Reset);
+            // SAFETY: By the type invariant, `vdev` is valid.
+            unsafe { bindings::virtio_break_device(self.vdev.as_ptr()) };
+            // SAFETY: By the type invariant, `vdev` is valid.
+            unsafe { bindings::virtio_synchronize_cbs(self.vdev.as_ptr()) };
+        }
+    }
+
     /// As [`State::quiesce`], before buffers are taken from the device. If it says that it is live
     /// although it was reset, it is reset again: when a probe fails, the core adds to the status what
     /// the device says that it is.
