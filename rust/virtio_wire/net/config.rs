@@ -246,6 +246,11 @@ impl Config {
         })
     }
 
+    /// Returns the features that the driver has accepted.
+    pub const fn accepted(&self) -> Accepted {
+        self.accepted
+    }
+
     /// Returns the MAC address, if the device has one.
     ///
     /// # Errors

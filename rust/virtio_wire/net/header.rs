@@ -140,6 +140,25 @@ impl Header {
         Ok(Self::from_bytes(&whole))
     }
 
+    /// Reads a header from the front of as many bytes as the longest one has; what there is not of it
+    /// is zero.
+    pub fn from_longest(kind: HeaderKind, bytes: &[u8; Self::SIZE]) -> Self {
+        let mut header = Self::from_bytes(bytes);
+        if kind != HeaderKind::Tunnel {
+            header.outer_th_offset = Le16::default();
+            header.inner_nh_offset = Le16::default();
+            if kind != HeaderKind::Hash {
+                header.hash_value = Le32::default();
+                header.hash_report = Le16::default();
+                header.padding = Le16::default();
+                if kind != HeaderKind::V1 {
+                    header.num_buffers = Le16::default();
+                }
+            }
+        }
+        header
+    }
+
     /// Writes the header to the front of `bytes`, and returns its length.
     ///
     /// # Errors
@@ -275,6 +294,23 @@ mod tests {
     fn kind(features: &[Feature]) -> HeaderKind {
         let set = FeatureSet::of(features);
         HeaderKind::new(Offered::new(set).check(set).unwrap())
+    }
+
+    #[test]
+    fn a_header_ends_where_its_kind_does() {
+        let bytes: [u8; Header::SIZE] = core::array::from_fn(|i| u8::try_from(i + 1).unwrap());
+
+        for kind in [
+            HeaderKind::Legacy,
+            HeaderKind::V1,
+            HeaderKind::Hash,
+            HeaderKind::Tunnel,
+        ] {
+            assert_eq!(
+                Ok(Header::from_longest(kind, &bytes)),
+                Header::read(kind, &bytes)
+            );
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ use super::{
         HashType, //
     },
     header::{
+        flag,
+        gso,
         Header,
         HeaderError,
         HeaderKind, //
@@ -18,10 +20,12 @@ use super::{
     offload::{
         Allowed,
         Checksum,
+        Levels,
         Offload, //
     },
     Accepted,
-    Feature, //
+    Feature,
+    ETHERNET_HEADER, //
 };
 use core::num::NonZeroU16;
 
@@ -95,7 +99,34 @@ impl RxRules {
     /// # Errors
     ///
     /// The frame is to be dropped.
+    #[inline(always)]
     pub fn check(&self, header: &Header, length: u32) -> Result<Receive, HeaderError> {
+        // This is what most headers say, and it does not take long to see that it can be.
+        if header.flags & !flag::DATA_VALID == 0
+            && header.gso_type == gso::NONE
+            && !self.hash
+            && length >= ETHERNET_HEADER
+        {
+            let verified = header.flags != 0 && self.allowed.verified();
+            let most = u16::try_from(length).unwrap_or(u16::MAX);
+            return Ok(Receive {
+                offload: Offload {
+                    checksum: if verified {
+                        Checksum::Verified(Levels::Outer)
+                    } else {
+                        Checksum::Unverified
+                    },
+                    gso: None,
+                },
+                hash: None,
+                header_hint: header.hdr_len.get().min(most),
+            });
+        }
+        self.check_any(header, length)
+    }
+
+    /// As above.
+    fn check_any(&self, header: &Header, length: u32) -> Result<Receive, HeaderError> {
         let offload = self.allowed.check(header, length)?;
         let hash = HashType::from_code(header.hash_report.get())
             .filter(|_| self.hash)

@@ -2,14 +2,9 @@
 
 use super::*;
 use crate::net::{
-    header::{
-        flag,
-        gso, //
-    },
     offload::{
         Gso,
         GsoKind,
-        Levels,
         Tunnel,
         TunnelChecksum,
         TunnelFamily, //
@@ -534,4 +529,26 @@ fn a_device_says_nothing_that_was_not_negotiated() {
         rules(&[]).build(&plain, 60, two),
         Err(HeaderError::TooManyBuffers(2))
     );
+}
+
+#[test]
+fn what_most_headers_say_needs_no_long_look() {
+    for features in [&[][..], &[Feature::GUEST_CSUM], ALL] {
+        let rules = rules(features);
+        for flags in [0, flag::DATA_VALID] {
+            for length in [ETHERNET_HEADER - 1, ETHERNET_HEADER, 60, 1500, 70_000] {
+                let header = Header {
+                    flags,
+                    hdr_len: 54.into(),
+                    num_buffers: 1.into(),
+                    ..Header::default()
+                };
+
+                assert_eq!(
+                    rules.check(&header, length),
+                    rules.check_any(&header, length)
+                );
+            }
+        }
+    }
 }
