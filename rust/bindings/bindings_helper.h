@@ -5,11 +5,20 @@
  * Sorted alphabetically.
  */
 #include <linux/blk-mq.h>
+#include <linux/ethtool.h>
 #include <linux/hdreg.h>
 #include <linux/hw_random.h>
+#include <linux/if_link.h>
+#include <linux/netdevice.h>
+#include <linux/rtnetlink.h>
+#include <linux/skbuff.h>
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
+#include <net/netdev_queues.h>
+#include <net/page_pool/types.h>
 #include <uapi/linux/virtio_ids.h>
+#include <uapi/linux/virtio_net.h>
+#include <uapi/linux/virtio_ring.h>
 
 #include "../helpers/helpers.h"
 
@@ -34,3 +43,17 @@ const blk_status_t RUST_CONST_BLK_STS_TRANSPORT = BLK_STS_TRANSPORT;
 const blk_status_t RUST_CONST_BLK_STS_ZONE_ACTIVE_RESOURCE = BLK_STS_ZONE_ACTIVE_RESOURCE;
 const blk_status_t RUST_CONST_BLK_STS_ZONE_OPEN_RESOURCE = BLK_STS_ZONE_OPEN_RESOURCE;
 const __u32 RUST_CONST_BLK_MAX_BLOCK_SIZE = BLK_MAX_BLOCK_SIZE;
+const __u32 RUST_CONST_SKB_GSO_DODGY = SKB_GSO_DODGY;
+const __u32 RUST_CONST_SKB_GSO_TCPV4 = SKB_GSO_TCPV4;
+const __u32 RUST_CONST_SKB_GSO_TCPV6 = SKB_GSO_TCPV6;
+const __u32 RUST_CONST_SKB_GSO_TCP_ECN = SKB_GSO_TCP_ECN;
+const __u32 RUST_CONST_SKB_GSO_UDP = SKB_GSO_UDP;
+const __u32 RUST_CONST_SKB_GSO_UDP_L4 = SKB_GSO_UDP_L4;
+const __u32 RUST_CONST_SKB_GSO_UDP_TUNNEL = SKB_GSO_UDP_TUNNEL;
+const __u32 RUST_CONST_SKB_GSO_UDP_TUNNEL_CSUM = SKB_GSO_UDP_TUNNEL_CSUM;
+
+/* What a driver has in a network device comes after the core's part. */
+const size_t RUST_CONST_NETDEV_PRIV = offsetof(struct net_device, priv);
+const u32 RUST_CONST_ETHTOOL_COALESCE = ETHTOOL_COALESCE_USECS | ETHTOOL_COALESCE_MAX_FRAMES |
+					ETHTOOL_COALESCE_USE_ADAPTIVE_RX;
+const size_t RUST_CONST_SOCKADDR_DATA = offsetof(struct sockaddr, sa_data);

@@ -3,6 +3,7 @@
 #include <linux/blk-mq.h>
 #include <linux/blkdev.h>
 #include <linux/bvec.h>
+#include <linux/sched/mm.h>
 #include <linux/sysfs.h>
 
 #include "helpers.h"
@@ -18,6 +19,19 @@ bool rust_helper_blk_mq_add_to_batch(struct request *rq, struct io_comp_batch *i
 unsigned int rust_helper_blk_mq_freeze_queue(struct request_queue *q)
 {
 	return blk_mq_freeze_queue(q);
+}
+
+/* If it takes too long, the queue is as it was. */
+bool rust_helper_blk_mq_freeze_queue_within(struct request_queue *q, unsigned long limit,
+					    unsigned int *memflags)
+{
+	*memflags = memalloc_noio_save();
+	blk_freeze_queue_start(q);
+	if (blk_mq_freeze_queue_wait_timeout(q, limit))
+		return true;
+
+	blk_mq_unfreeze_queue(q, *memflags);
+	return false;
 }
 
 void rust_helper_blk_mq_unfreeze_queue(struct request_queue *q, unsigned int memflags)

@@ -2,9 +2,11 @@
 
 #include <linux/device.h>
 #include <linux/interrupt.h>
+#include <linux/io.h>
 #include <linux/pci.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
+#include <linux/virtio_ring.h>
 
 #include "helpers.h"
 
@@ -35,8 +37,17 @@ u64 rust_helper_virtio_config_length(struct virtio_device *vdev)
 	return U64_MAX;
 }
 
-void rust_helper_virtio_del_vqs(struct virtio_device *vdev)
+/* The core frees what it has for a ring: if that is a decoy, the ring is put back before. */
+void rust_helper_virtio_del_vqs(struct virtio_device *vdev, const void *decoy)
 {
+	struct virtqueue *vq;
+
+	virtio_device_for_each_vq(vdev, vq) {
+		struct vring *vring = (struct vring *)virtqueue_get_vring(vq);
+
+		if (vring->desc == decoy)
+			vring->desc = phys_to_virt(virtqueue_get_desc_addr(vq));
+	}
 	vdev->config->del_vqs(vdev);
 }
 

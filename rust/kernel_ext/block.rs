@@ -84,6 +84,8 @@ pub use self::{
         Direction,
         Flags,
         Operation,
+        OperationCounts,
+        OperationNumber,
         ZoneOperation, //
     },
     operations::{

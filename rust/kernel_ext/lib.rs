@@ -13,6 +13,7 @@ mod bindings;
 pub mod block;
 pub mod fmt;
 pub mod hwrng;
+pub mod net;
 pub mod sync;
 
 pub mod virtio;

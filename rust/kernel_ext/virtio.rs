@@ -42,19 +42,31 @@
 //!
 //! C header: [`include/linux/virtio.h`](srctree/include/linux/virtio.h)
 
-mod account;
+mod add;
 mod binding;
 mod buffer;
+mod claim;
 mod config;
+mod counters;
 mod device;
 mod disk;
 mod driver;
+mod fault;
 mod feature;
+mod frame;
 mod mapped;
+mod message;
+mod netdev;
 mod notification;
 mod outcome;
 mod queue;
+mod receive;
+mod recovery;
+mod recycle;
+mod ring;
 mod setup;
+mod show;
+mod silence;
 mod state;
 mod transfer;
 mod work;
@@ -62,7 +74,18 @@ mod work;
 pub use self::{
     buffer::{
         Buffer,
-        Exchange, //
+        Exchange,
+        Listed, //
+    },
+    claim::{
+        bytes_of,
+        Claim,
+        ClaimParam, //
+    },
+    counters::{
+        Counters,
+        Lines,
+        Snapshot, //
     },
     device::{
         Device,
@@ -75,7 +98,13 @@ pub use self::{
         Adapter,
         Driver, //
     },
+    frame::{
+        HeaderPlace,
+        TxFrame, //
+    },
     mapped::Mapped,
+    message::Message,
+    netdev::make_netdev,
     notification::Notification,
     outcome::{
         AddError,
@@ -84,9 +113,16 @@ pub use self::{
         Used, //
     },
     queue::Virtqueue,
+    receive::{
+        Pieces,
+        RxBuffer,
+        RxSlot, //
+    },
+    recovery::Recovery,
     setup::{
         PendingQueue,
         QueueCallback,
+        QueueName,
         QueueSetup,
         Queues, //
     },

@@ -125,8 +125,8 @@ impl<T: Operations> RequestList<'_, T> {
 
 /// Requests that are done, to be ended together.
 ///
-/// A driver collects them while it holds the lock of a queue, and ends them when it does not: what
-/// is left when this is dropped ends then. Requests that succeeded cost least.
+/// A driver collects them while it holds the lock of a queue, and drops this when it does not: they
+/// end then. Requests that succeeded cost least.
 ///
 /// # Examples
 ///
@@ -137,7 +137,7 @@ impl<T: Operations> RequestList<'_, T> {
 ///     batch.complete(used.buffer, Status::OK);
 /// }
 /// drop(queue);
-/// batch.end();
+/// drop(batch);
 /// ```
 ///
 /// # Invariants
@@ -145,7 +145,7 @@ impl<T: Operations> RequestList<'_, T> {
 /// - `own.req_list` and `others` are lists of requests that were started and have not ended, that
 ///   nobody else has, and that have operations `T`.
 /// - `outer` is null, or a batch of the caller that is valid for as long as this.
-#[doc(alias = "io_comp_batch")]
+#[doc(alias = "io_comp_batch", alias = "blk_mq_end_request_batch")]
 pub struct CompletionBatch<T: Operations> {
     /// What the block layer ends together.
     own: bindings::io_comp_batch,
@@ -228,14 +228,6 @@ impl<T: Operations> CompletionBatch<T> {
             self.add(request, status);
         }
     }
-
-    /// Ends what is in the batch.
-    ///
-    /// # Context
-    ///
-    /// Any.
-    #[doc(alias = "blk_mq_end_request_batch")]
-    pub fn end(self) {}
 }
 
 impl<T: Operations> Default for CompletionBatch<T> {

@@ -24,6 +24,7 @@ use kernel::{
         rcu,
         Arc, //
     },
+    time::Jiffies,
 };
 
 /// A disk, for its driver, which may have several of these: they are handles.
@@ -200,6 +201,29 @@ impl<T: Operations> Disk<T> {
         let entered = self.enter()?;
         // SAFETY: The queue is valid as long as `entered` is.
         let memflags = unsafe { bindings::blk_mq_freeze_queue(entered.queue()) };
+        // INVARIANT: It was just frozen.
+        Ok(Frozen {
+            entered,
+            memflags,
+            _not_send: PhantomData,
+        })
+    }
+
+    /// As [`Disk::freeze`], but gives up after some time: nothing has changed then.
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT` if requests are left.
+    #[doc(alias = "blk_mq_freeze_queue_wait_timeout")]
+    pub fn freeze_within(&self, limit: Jiffies) -> Result<Frozen<'_, T>> {
+        let entered = self.enter()?;
+        let mut memflags = 0;
+        // SAFETY: The queue is valid as long as `entered` is.
+        let is_frozen =
+            unsafe { bindings::blk_mq_freeze_queue_within(entered.queue(), limit, &mut memflags) };
+        if !is_frozen {
+            return Err(ETIMEDOUT);
+        }
         // INVARIANT: It was just frozen.
         Ok(Frozen {
             entered,

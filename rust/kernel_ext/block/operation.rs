@@ -102,6 +102,52 @@ impl Operation {
     }
 }
 
+/// How many operations are counted apart. None has a greater number yet.
+const COUNTED: usize = 64;
+
+/// How many requests there were of each operation. To count one costs next to nothing.
+#[derive(Clone, Copy)]
+pub struct OperationCounts([u64; COUNTED]);
+
+impl OperationCounts {
+    /// Begins with none.
+    pub const fn new() -> Self {
+        Self([0; COUNTED])
+    }
+
+    /// Counts a request.
+    #[inline]
+    pub fn count(&mut self, operation: OperationNumber) {
+        // CAST: This only widens.
+        if let Some(count) = self.0.get_mut(operation.0 as usize % COUNTED) {
+            *count += 1;
+        }
+    }
+
+    /// Returns how many requests there were of the operations that `which` says.
+    pub fn of(&self, which: impl Fn(Operation) -> bool) -> u64 {
+        let numbers = self.0.iter().zip(0..);
+        let counts = numbers.filter(|(_, number)| which(Operation::from_raw(*number)));
+        counts.map(|(count, _)| count).sum()
+    }
+}
+
+impl Default for OperationCounts {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The number of an operation, to be [counted](OperationCounts::count).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OperationNumber(u32);
+
+impl OperationNumber {
+    pub(super) const fn from_raw(flags: bindings::blk_opf_t) -> Self {
+        Self(flags & ((1 << bindings::REQ_OP_BITS) - 1))
+    }
+}
+
 /// How a request is to be done.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,6 +219,21 @@ mod tests {
         assert_eq!(Operation::from_raw(fua_write), Operation::Write);
         assert!(Flags::from_raw(fua_write).fua());
         assert!(!Flags::from_raw(fua_write).no_unmap());
+    }
+
+    #[test]
+    fn operations_are_counted_apart() {
+        let mut counts = OperationCounts::new();
+        counts.count(OperationNumber::from_raw(bindings::req_op_REQ_OP_WRITE));
+        counts.count(OperationNumber::from_raw(
+            bindings::req_op_REQ_OP_WRITE | 1 << bindings::req_flag_bits___REQ_FUA,
+        ));
+        counts.count(OperationNumber::from_raw(bindings::req_op_REQ_OP_DRV_IN));
+
+        assert_eq!(counts.of(|operation| operation == Operation::Write), 2);
+        assert_eq!(counts.of(|operation| operation == Operation::DriverIn), 1);
+        assert_eq!(counts.of(|operation| operation == Operation::Read), 0);
+        assert_eq!(counts.of(|_| true), 3);
     }
 
     #[test]

@@ -57,8 +57,9 @@ pub enum Retry {
     /// Soon: there was too little memory, or something else that the kernel shares.
     #[doc(alias = "BLK_STS_RESOURCE")]
     Soon,
-    /// When another request of the disk ends, or the queue is started: the device is full. There
-    /// must be such a request, or somebody who starts the queue.
+    /// When another request of the disk ends: the device is full. There must be such a request, and
+    /// it must not end in a [`CompletionBatch`], which has nobody look for what is to be tried again.
+    /// That somebody starts the queue is not enough: it may come before the request is put back.
     #[doc(alias = "BLK_STS_DEV_RESOURCE")]
     WhenSomeEnd,
 }

@@ -5,7 +5,8 @@
 use super::{
     operation::{
         Flags,
-        Operation, //
+        Operation,
+        OperationNumber, //
     },
     operations::{
         Operations,
@@ -207,6 +208,12 @@ impl<T: Operations> Request<T> {
     pub fn operation(&self) -> Operation {
         // SAFETY: By the type invariant, `rq` is valid.
         Operation::from_raw(unsafe { (*self.as_raw()).cmd_flags })
+    }
+
+    /// Returns the number of what it asks for.
+    pub fn operation_number(&self) -> OperationNumber {
+        // SAFETY: By the type invariant, `rq` is valid.
+        OperationNumber::from_raw(unsafe { (*self.as_raw()).cmd_flags })
     }
 
     /// Returns how it is to be done.

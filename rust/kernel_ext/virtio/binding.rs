@@ -3,7 +3,12 @@
 //! What connects a device with its driver's data, from before `probe` until after the data is gone.
 
 use super::{
-    setup::QueueCallback,
+    ring,
+    setup::Asked,
+    show::{
+        self,
+        ShowFile, //
+    },
     state::{
         Phase,
         State, //
@@ -24,6 +29,7 @@ use core::{
     },
 };
 use kernel::{
+    debugfs::Dir,
     device, new_mutex,
     prelude::*,
     sync::{
@@ -58,7 +64,7 @@ pub(super) struct Header {
 ///
 /// - The `priv` field of the device points to this.
 /// - `data` is null, or points to the driver's data, which is valid and pinned.
-/// - `callbacks` is written only while the device is being prepared, by the thread that does so.
+/// - `asked` is written only while the device is being prepared, by the thread that does so.
 #[pin_data]
 #[repr(C)]
 pub(super) struct Binding<T: Driver> {
@@ -67,11 +73,13 @@ pub(super) struct Binding<T: Driver> {
     header: Header,
     has_queues: Atomic<i32>,
     data: Atomic<*mut c_void>,
-    callbacks: UnsafeCell<KVec<Option<QueueCallback<T>>>>,
+    asked: UnsafeCell<Asked<T>>,
     #[pin]
     resources: Mutex<KVec<KBox<dyn Resource>>>,
     #[pin]
     items: Mutex<KVec<Pin<KBox<Item<T>>>>>,
+    #[pin]
+    shown: Mutex<Option<ShowFile<T>>>,
 }
 
 impl<T: Driver> Binding<T> {
@@ -114,16 +122,16 @@ impl<T: Driver> Binding<T> {
         self.has_queues.load(Relaxed) != 0
     }
 
-    /// Sets the callbacks, by the indices of their queues.
+    /// Sets what the driver has asked for.
     ///
     /// # Safety
     ///
     /// This must be called while the device is being prepared, by the thread that does so, before
     /// the queues are made.
-    pub(super) unsafe fn set_callbacks(&self, callbacks: KVec<Option<QueueCallback<T>>>) {
+    pub(super) unsafe fn set_asked(&self, asked: Asked<T>) {
         // SAFETY: By the safety requirements, the device is not live. So nobody else reads or writes
         // the field: see `queue_callback`.
-        unsafe { *self.callbacks.get() = callbacks };
+        unsafe { *self.asked.get() = asked };
     }
 
     /// Makes the device live; from now on, callbacks get `data`.
@@ -181,6 +189,13 @@ impl<T: Driver> Binding<T> {
         Ok(address)
     }
 
+    /// Adds the file that shows the state of the device. It can do without, if there is no memory.
+    pub(super) fn add_file(&self, directory: &Dir) {
+        // SAFETY: `end` drops it.
+        let file = unsafe { show::file(directory, self.state().device().name(), self) };
+        *self.shown.lock() = file.ok();
+    }
+
     /// Takes the resources back, the last one first.
     pub(super) fn end_resources(&self) {
         // They may wait for somebody who uses the device: the lock is not held meanwhile.
@@ -201,6 +216,9 @@ impl<T: Driver> Binding<T> {
             item.disable();
         }
         *self.items.lock() = items;
+        // This waits for who reads it, and may be called twice.
+        let file = self.shown.lock().take();
+        drop(file);
         // A callback that has read the pointer before has returned when the device was reset.
         //
         // INVARIANT: Null is allowed.
@@ -218,7 +236,7 @@ impl<T: Driver> Binding<T> {
             self.state().wait_for_users()?;
             // SAFETY: By the type invariant of `State`, the device is valid. The queues exist, and
             // nobody has a handle of one: each is a user.
-            unsafe { bindings::virtio_del_vqs(self.state().vdev()) };
+            unsafe { ring::delete_queues(self.state().vdev()) };
             self.release_queues();
         }
         Ok(())
@@ -254,9 +272,9 @@ impl<T: Driver> Binding<T> {
 
         // SAFETY: The device is live, so by the type invariant nobody writes the field, until it was
         // reset, which waits for this callback; and what was written happened before.
-        let callbacks = unsafe { &*binding.callbacks.get() };
+        let asked = unsafe { &*binding.asked.get() };
         let index = usize::try_from(vq.index).ok();
-        if let Some(Some(callback)) = index.and_then(|index| callbacks.get(index)) {
+        if let Some(callback) = index.and_then(|index| asked.callback(index)) {
             callback.call(data);
         }
     }
@@ -308,9 +326,10 @@ impl<T: Driver> BindingOwner<T> {
                 has_queues: Atomic::new(0),
                 // INVARIANT: Null is allowed.
                 data: Atomic::new(ptr::null_mut()),
-                callbacks: UnsafeCell::new(KVec::new()),
+                asked: UnsafeCell::new(Asked::new()),
                 resources <- new_mutex!(KVec::new()),
                 items <- new_mutex!(KVec::new()),
+                shown <- new_mutex!(None),
             }),
             GFP_KERNEL,
         )?;
@@ -339,7 +358,7 @@ impl<T: Driver> Drop for BindingOwner<T> {
         if self.has_queues() {
             // SAFETY: By the type invariant of `State`, `vdev` is valid; it was reset. The queues
             // exist, and nobody uses a handle of one: those cannot outlive the driver's data.
-            unsafe { bindings::virtio_del_vqs(vdev) };
+            unsafe { ring::delete_queues(vdev) };
         }
         // SAFETY: By the type invariant of `State`, `vdev` is valid. There are no callbacks any
         // more, so nobody follows the pointer.

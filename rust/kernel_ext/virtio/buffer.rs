@@ -2,7 +2,10 @@
 
 //! What can be in a queue.
 
-use crate::bindings;
+use crate::{
+    bindings,
+    net::ScatterTable, //
+};
 use core::{
     mem::size_of,
     ptr::NonNull, //
@@ -34,8 +37,10 @@ pub enum Parts {
     Writable(Span),
     /// The device reads the first piece, and writes the second one.
     Both(Span, Span),
-    /// The device writes it; it is mapped, and the scatter list has that one entry.
-    Mapped(*mut bindings::scatterlist),
+    /// The device reads so many entries of a table, which does not end there.
+    ReadableTable(*mut bindings::scatterlist, u32),
+    /// The device writes it; it is mapped, and the scatter list ends after so many entries.
+    Mapped(*mut bindings::scatterlist, u32),
     /// Scatter lists that end, of which the device reads the first `readable`, and writes the
     /// next `writable`.
     Lists {
@@ -46,6 +51,17 @@ pub enum Parts {
         /// How many the device writes.
         writable: u32,
     },
+    /// It is in so many places that a table is needed to say where: see [`Listed`].
+    Scattered,
+}
+
+/// How a queue's device reaches memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach {
+    /// The queue.
+    pub(crate) vq: NonNull<bindings::virtqueue>,
+    /// The device that memory is mapped for, unless it is null.
+    pub(crate) device: *mut bindings::device,
 }
 
 /// An object that a queue can own, and that has memory for the device.
@@ -77,6 +93,34 @@ pub unsafe trait Buffer: Send + Sized {
 
     /// Returns how many bytes the device may write.
     fn writable_len(&self) -> u32;
+
+    /// Tells whether the memory is where a queue's device reaches it. It may be mapped for another
+    /// one.
+    #[inline]
+    fn suits(&self, _reach: Reach) -> bool {
+        true
+    }
+}
+
+/// A [`Buffer`] whose memory may be in so many places that a table is needed to say where.
+///
+/// # Safety
+///
+/// As for [`Buffer::parts`], what [`Listed::list`] describes is valid memory until
+/// [`Buffer::from_token`] is called; but the table is not.
+pub unsafe trait Listed: Buffer {
+    /// Describes the memory of an object that was given up, after [`Buffer::parts`] has said that a
+    /// table is needed.
+    ///
+    /// # Errors
+    ///
+    /// `EMSGSIZE` if the table is too small.
+    ///
+    /// # Safety
+    ///
+    /// `token` must come from [`Buffer::into_token`], and not have been given back. The result must
+    /// not be used after the table is used again.
+    unsafe fn list(token: NonNull<c_void>, table: &mut ScatterTable) -> Result<Parts>;
 }
 
 /// On its own cache lines, so that the device's writes hit nothing else.

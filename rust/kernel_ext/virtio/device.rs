@@ -128,6 +128,14 @@ impl<Ctx: device::DeviceContext> Device<Ctx> {
         unsafe { (*self.as_raw()).id.vendor }
     }
 
+    /// Returns the device of the transport.
+    pub(super) fn parent(&self) -> Option<&device::Device> {
+        // SAFETY: By the type invariant, the device is valid; its parent never changes.
+        let parent = unsafe { (*self.as_raw()).dev.parent };
+        // SAFETY: A device holds its parent, so it lives as long.
+        (!parent.is_null()).then(|| unsafe { device::Device::from_raw(parent) })
+    }
+
     /// Returns the number that no other device of the bus has.
     pub fn index(&self) -> i32 {
         // SAFETY: By the type invariant, `self.as_raw()` is valid; the index never changes.
@@ -136,6 +144,11 @@ impl<Ctx: device::DeviceContext> Device<Ctx> {
 }
 
 impl Device<device::Bound> {
+    /// Returns the address of the device on the bus of its transport, such as `0000:00:04.0` on PCI.
+    pub(super) fn address(&self) -> &[u8] {
+        self.parent().map_or(&[], |parent| parent.name().to_bytes())
+    }
+
     /// Returns how often the device was caught doing what it must not, since it was bound.
     pub fn violations(&self) -> i64 {
         self.state().map_or(0, State::violations)

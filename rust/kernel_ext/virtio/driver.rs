@@ -7,18 +7,25 @@ use super::{
         Binding,
         BindingOwner, //
     },
+    claim::{
+        Claim,
+        Verdict, //
+    },
     feature::Table,
     state::Phase,
     Device,
-    IdTable, //
+    IdTable,
+    Lines, //
 };
 use crate::bindings;
 use core::{
+    fmt,
     mem::offset_of,
     pin::Pin,
     ptr, //
 };
 use kernel::{
+    debugfs::Dir,
     device,
     driver,
     error::{
@@ -55,6 +62,12 @@ pub trait Driver: 'static {
     /// The features of the class that the driver supports. Those of the ring and of the transport
     /// are the business of the core.
     const FEATURES: FeatureSet<Self::Class> = FeatureSet::empty();
+
+    /// Returns which of the devices in [`Self::ID_TABLE`] the driver claims, unless that is all of
+    /// them.
+    fn claim() -> Option<&'static Claim> {
+        None
+    }
 
     /// Called before the features are settled, with those that the device offers, the driver
     /// supports, and the specification allows together. Returns those to keep; with an error, the
@@ -136,6 +149,13 @@ pub trait Driver: 'static {
         let _ = (vdev, this);
     }
 
+    /// Called to show the state of the device, for those who look for what is wrong with it: in
+    /// debugfs, `DRIVER/DEVICE`. A device may be in any state, also being reset, or lost.
+    fn show(this: Pin<&Self::Data<'_>>, lines: &mut Lines<'_, '_>) -> fmt::Result {
+        let _ = (this, lines);
+        Ok(())
+    }
+
     /// Called when the device is about to be taken from the driver, after [`Self::start`].
     ///
     /// The device is still live, unless it has failed. It is reset when this returns, and the data
@@ -151,6 +171,22 @@ pub trait Driver: 'static {
     }
 }
 
+/// A driver, as the bus knows it.
+#[derive(Default)]
+#[repr(C)]
+#[doc(hidden)]
+pub struct Registered {
+    driver: bindings::virtio_driver,
+    /// The directory of its devices' files.
+    directory: Option<Dir>,
+}
+
+/// The end of a table of device ids, which is one that matches no device.
+static NOTHING: bindings::virtio_device_id = bindings::virtio_device_id {
+    device: 0,
+    vendor: 0,
+};
+
 /// What a bound device has: the driver's data, and below it, what must outlive them.
 #[pin_data]
 pub struct Bound<'bound, T: Driver> {
@@ -164,13 +200,14 @@ pub struct Bound<'bound, T: Driver> {
 pub struct Adapter<T: Driver>(T);
 
 // SAFETY:
-// - `bindings::virtio_driver` is a C type declared as `repr(C)`.
+// - `Registered` is declared as `repr(C)`.
 // - `Bound` is the type of what `probe_callback` stores as the device's private data.
-// - `struct virtio_driver` embeds a `struct device_driver` at `DEVICE_DRIVER_OFFSET`.
+// - `Registered` embeds a `struct virtio_driver`, which embeds a `struct device_driver`, at
+//   `DEVICE_DRIVER_OFFSET`.
 unsafe impl<T: Driver> driver::DriverLayout for Adapter<T> {
-    type DriverType = bindings::virtio_driver;
+    type DriverType = Registered;
     type DriverData<'bound> = Bound<'bound, T>;
-    const DEVICE_DRIVER_OFFSET: usize = offset_of!(Self::DriverType, driver);
+    const DEVICE_DRIVER_OFFSET: usize = offset_of!(Self::DriverType, driver.driver);
 }
 
 // SAFETY: `unregister` undoes exactly what a successful `register` did.
@@ -180,11 +217,21 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
         name: &'static CStr,
         module: &'static ThisModule,
     ) -> Result {
+        let vdrv = vdrv.get();
         // SAFETY: `vdrv` is valid for writes, and nobody else uses it before it is registered.
-        let fields = unsafe { &mut *vdrv.get() };
+        let Registered {
+            driver: fields,
+            directory,
+        } = unsafe { &mut *vdrv };
 
+        if T::HAS_SHOW {
+            *directory = Some(Dir::new(name));
+        }
         fields.driver.name = kernel::str::as_char_ptr_in_const_context(name);
-        fields.id_table = T::ID_TABLE.as_ptr();
+        fields.id_table = match T::claim() {
+            Some(claim) if claim.is_nothing() => &raw const NOTHING,
+            _ => T::ID_TABLE.as_ptr(),
+        };
         fields.feature_table = Self::FEATURES.as_ptr();
         fields.feature_table_size = Self::FEATURES.len();
         fields.validate = Some(Self::validate_callback);
@@ -199,16 +246,31 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
             fields.config_changed = Some(Binding::<T>::config_callback);
         }
 
+        // SAFETY: `vdrv` is valid.
+        let driver = unsafe { &raw mut (*vdrv).driver };
         // SAFETY:
         // - The caller keeps `vdrv` valid and pinned until `unregister`.
         // - `name` and the id table are `'static`; the callbacks are functions of this module,
         //   which outlives the registration.
-        to_result(unsafe { bindings::__register_virtio_driver(vdrv.get(), module.as_ptr()) })
+        let result = unsafe { bindings::__register_virtio_driver(driver, module.as_ptr()) };
+
+        to_result(result).inspect_err(|_| {
+            // SAFETY: `vdrv` is valid, and nobody else uses it, as it was not registered.
+            let directory = unsafe { &mut (*vdrv).directory };
+            drop(directory.take());
+        })
     }
 
     unsafe fn unregister(vdrv: &Opaque<Self::DriverType>) {
+        let vdrv = vdrv.get();
+        // SAFETY: The caller guarantees that `vdrv` is valid.
+        let driver = unsafe { &raw mut (*vdrv).driver };
         // SAFETY: The caller guarantees that `register` succeeded for `vdrv`.
-        unsafe { bindings::unregister_virtio_driver(vdrv.get()) }
+        unsafe { bindings::unregister_virtio_driver(driver) };
+
+        // SAFETY: As above; the driver has no devices any more, so nobody else uses the field.
+        let directory = unsafe { &mut (*vdrv).directory };
+        drop(directory.take());
     }
 }
 
@@ -229,6 +291,10 @@ impl<T: Driver> Adapter<T> {
         // null.
         let vdev = unsafe { &*vdev.cast::<Device<device::Bound>>() };
 
+        let verdict = T::claim().map(|claim| claim.judge(vdev.address()));
+        if verdict == Some(Verdict::NotClaimed) {
+            return ENODEV.to_errno();
+        }
         from_result(|| vdev.validate_features::<T>().map(|()| 0))
     }
 
@@ -251,7 +317,13 @@ impl<T: Driver> Adapter<T> {
             let (vdev, binding, data) = unsafe { Self::bound(vdev.as_raw()) };
             binding
                 .go_live(data)
-                .and_then(|()| T::start(vdev, data))
+                .and_then(|()| {
+                    // SAFETY: The device is bound to this driver.
+                    if let Some(directory) = unsafe { Self::directory(vdev) } {
+                        binding.add_file(directory);
+                    }
+                    T::start(vdev, data)
+                })
                 .inspect_err(|_| binding.end())?;
             Ok(0)
         })
@@ -280,6 +352,23 @@ impl<T: Driver> Adapter<T> {
         // SAFETY: `bound` is pinned, and so is its field `data`, structurally.
         let data = unsafe { Pin::new_unchecked(&bound.data) };
         (vdev, &bound.binding, data)
+    }
+
+    /// Returns the directory for the files of the driver's devices, if they have any.
+    ///
+    /// # Safety
+    ///
+    /// The driver of the device must be `Adapter<T>`.
+    unsafe fn directory<'a>(vdev: &'a Device<device::CoreInternal<'_>>) -> Option<&'a Dir> {
+        // SAFETY: By the type invariant of `Device`, it is valid; while it is bound, its driver does
+        // not change.
+        let driver = unsafe { (*vdev.as_raw()).dev.driver };
+        let offset = <Self as driver::DriverLayout>::DEVICE_DRIVER_OFFSET;
+        // SAFETY: By the safety requirements, `register` was called for this driver, so it is in a
+        // `Registered`, at that offset.
+        let registered = unsafe { driver.byte_sub(offset) }.cast::<Registered>();
+        // SAFETY: It is valid while the device is bound, and the field does not change meanwhile.
+        unsafe { &(*registered).directory }.as_ref()
     }
 
     extern "C" fn remove_callback(vdev: *mut bindings::virtio_device) {

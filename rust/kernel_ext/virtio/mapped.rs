@@ -11,7 +11,8 @@ use super::{
         length_of,
         Apart,
         Buffer,
-        Parts, //
+        Parts,
+        Reach, //
     },
     state::Slot,
     Virtqueue, //
@@ -160,10 +161,13 @@ unsafe impl<I: FromBytes + Send> Buffer for Mapped<'_, I> {
                 DIRECTION,
             );
         }
-        Parts::Mapped(inner.entry.get())
+        Parts::Mapped(inner.entry.get(), 1)
     }
 
     fn writable_len(&self) -> u32 {
         Self::SIZE
+    }
+    fn suits(&self, reach: Reach) -> bool {
+        self.0.vq == reach.vq
     }
 }

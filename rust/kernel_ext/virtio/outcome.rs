@@ -3,7 +3,10 @@
 //! What goes with a buffer into a queue, and what comes back.
 
 use crate::bindings;
-use kernel::prelude::*;
+use kernel::{
+    alloc::Flags,
+    prelude::*, //
+};
 
 /// Where a buffer is added, which says how memory may be allocated for that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +22,13 @@ impl Context {
         match self {
             Self::Process => bindings::GFP_KERNEL,
             Self::Atomic => bindings::GFP_ATOMIC,
+        }
+    }
+
+    pub(super) fn flags(self) -> Flags {
+        match self {
+            Self::Process => GFP_KERNEL,
+            Self::Atomic => GFP_ATOMIC,
         }
     }
 }

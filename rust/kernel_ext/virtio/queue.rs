@@ -3,17 +3,26 @@
 //! Queues.
 
 use super::{
-    account::Account,
-    binding::Header,
     buffer::{
         Buffer,
-        Parts, //
+        Parts,
+        Reach, //
+    },
+    counters::{
+        count,
+        Counters, //
     },
     outcome::{
         AddError,
         Context,
         Progress,
         Used, //
+    },
+    ring::{
+        Chains,
+        Drives,
+        Fault,
+        Ring, //
     },
     state::{
         Phase,
@@ -32,11 +41,8 @@ use core::{
 };
 use kernel::{
     cpumask::Cpumask,
-    device,
     error::to_result,
-    fmt::Arguments,
-    prelude::*,
-    sync::atomic::Relaxed, //
+    prelude::*, //
 };
 
 /// A queue with buffers `B`.
@@ -57,16 +63,19 @@ use kernel::{
 /// - Each token in it comes from [`Buffer::into_token`] of `B`.
 #[doc(alias = "virtqueue")]
 pub struct Virtqueue<'bound, B: Buffer> {
-    vq: NonNull<bindings::virtqueue>,
-    slot: NonNull<Slot>,
-    state: &'bound State,
-    account: Account,
+    pub(super) vq: NonNull<bindings::virtqueue>,
+    pub(super) slot: NonNull<Slot>,
+    pub(super) state: &'bound State,
+    pub(super) ring: Ring,
+    /// What memory is mapped for before it is added, or null.
+    device: *mut bindings::device,
+    pub(super) counters: Counters,
     /// Whether the device was seen live. When it is reset, the queue is broken.
     live: bool,
     /// Whether it is known that the queue is broken.
-    broken: bool,
+    pub(super) broken: bool,
     /// The buffer with which it broke: the device may not have used it yet.
-    suspect: Option<B>,
+    pub(super) suspect: Option<B>,
     _buffers: PhantomData<B>,
 }
 
@@ -75,9 +84,6 @@ unsafe impl<B: Buffer> Send for Virtqueue<'_, B> {}
 
 // SAFETY: What takes `&self` only reads what `&mut self` changes.
 unsafe impl<B: Buffer> Sync for Virtqueue<'_, B> {}
-
-/// What the core calls with a buffer of a queue that is being reset.
-type RecycleFn = unsafe extern "C" fn(*mut bindings::virtqueue, *mut c_void);
 
 impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     /// Takes a queue over.
@@ -91,103 +97,134 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
         vq: NonNull<bindings::virtqueue>,
         slot: NonNull<Slot>,
         state: &'bound State,
-    ) -> Self {
+        chains: Chains,
+    ) -> Result<Self> {
+        // SAFETY: By the safety requirements, `vq` is valid, there is nothing in it, and nobody else
+        // uses it.
+        let ring = unsafe { Ring::new(vq, chains) }?;
         // INVARIANT: By the safety requirements.
-        Self {
+        Ok(Self {
             vq,
             slot,
             state,
-            // SAFETY: By the safety requirements, `vq` is valid. `recycle_with` makes a new account.
-            account: unsafe { Account::new(vq) },
+            ring,
+            // SAFETY: By the safety requirements, `vq` is valid.
+            device: unsafe { bindings::virtqueue_dma_dev(vq.as_ptr()) },
+            counters: Counters::default(),
             live: false,
             broken: false,
             suspect: None,
             _buffers: PhantomData,
-        }
+        })
     }
 
     /// Adds a buffer. The device is told of it by a kick.
     ///
-    /// Cost: one call of a C helper; it allocates a table if the buffer has several parts, the
-    /// device can do that, and memory is available.
+    /// Cost: one call of a C helper for each part, and one more; if the core drives the ring, one
+    /// altogether. A table is allocated if the buffer has several parts, the device can do that,
+    /// and memory is available.
     #[doc(alias = "virtqueue_add_sgs")]
+    #[inline]
     pub fn add(&mut self, buffer: B, context: Context) -> Result<(), AddError<B>> {
-        let token = buffer.into_token();
-        // SAFETY: The token was just made.
-        let parts = unsafe { B::parts(token) };
-        let vq = self.vq.as_ptr();
-        let gfp = context.gfp();
-
-        // By the type invariant, `vq` is valid, and nobody else uses it. By the safety requirements
-        // of `Buffer`, the parts are valid memory, which only the device accesses until the token
-        // is given back. That is done below, by `pop` when the device has used it, or by `drop`
-        // when the device was reset.
-        let error = match parts {
-            // SAFETY: See above.
-            Parts::Readable(part) => unsafe {
-                bindings::virtqueue_add_out(vq, part.start, part.length, token.as_ptr(), gfp)
-            },
-            // SAFETY: See above.
-            Parts::Writable(part) => unsafe {
-                bindings::virtqueue_add_in(vq, part.start, part.length, token.as_ptr(), gfp)
-            },
-            // SAFETY: See above.
-            Parts::Both(out, input) => unsafe {
-                bindings::virtqueue_add_out_in(
-                    vq,
-                    out.start,
-                    out.length,
-                    input.start,
-                    input.length,
-                    token.as_ptr(),
-                    gfp,
-                )
-            },
-            // SAFETY: See above.
-            Parts::Mapped(list) => unsafe {
-                let none = ptr::null_mut();
-                bindings::virtqueue_add_inbuf_premapped(vq, list, 1, token.as_ptr(), none, gfp)
-            },
-            Parts::Lists {
-                mut lists,
-                readable,
-                writable,
-            } => {
-                let lists = lists.as_mut_ptr();
-                // SAFETY: See above. There are as many lists.
-                unsafe {
-                    bindings::virtqueue_add_sgs(vq, lists, readable, writable, token.as_ptr(), gfp)
-                }
-            }
+        let reach = self.reach();
+        let added = match &mut self.ring {
+            Ring::Split(ring) => Self::add_to(ring, buffer, reach, context),
+            Ring::Packed(ring) => Self::add_to(ring, buffer, reach, context),
+            Ring::Core(ring) => Self::add_to(ring, buffer, reach, context),
         };
-        if error == 0 {
-            self.account.add();
-            return Ok(());
+        if added.is_ok() {
+            count(&mut self.counters.added);
         }
-        Err(AddError {
-            // SAFETY: The token was not added, so it is not used any more.
-            buffer: unsafe { B::from_token(token) },
-            error: to_result(error).err().unwrap_or(EIO),
+        added
+    }
+
+    /// Each ring has a function of its own, so that none pays for the others.
+    #[inline(never)]
+    fn add_to(
+        ring: &mut impl Drives,
+        buffer: B,
+        reach: Reach,
+        context: Context,
+    ) -> Result<(), AddError<B>> {
+        Self::add_by(buffer, reach, |token, parts| {
+            // SAFETY: By the safety requirements of `Buffer`, the parts are valid memory, which only
+            // the device accesses until the token is given back. That is done by `pop` when the device
+            // has used it, or by `drop` when the device was reset.
+            unsafe { ring.add(parts, token, context) }
         })
     }
 
-    /// Adds buffers until there are no more, or one cannot be added. Returns how many were added.
-    ///
-    /// # Errors
-    ///
-    /// The buffer that could not be added; those before it are in the queue. What is left in
-    /// `buffers` was not touched.
-    pub fn add_all(
-        &mut self,
-        buffers: impl IntoIterator<Item = B>,
-        context: Context,
-    ) -> Result<usize, AddError<B>> {
-        let mut count = 0;
-        for buffer in buffers {
-            self.add(buffer, context)?;
-            count += 1;
+    /// Gives a buffer up for a function, which gets its token and its parts.
+    #[inline(always)]
+    fn add_by(
+        buffer: B,
+        reach: Reach,
+        insert: impl FnOnce(NonNull<c_void>, &Parts) -> Result,
+    ) -> Result<(), AddError<B>> {
+        if !buffer.suits(reach) {
+            return Err(AddError {
+                buffer,
+                error: EINVAL,
+            });
         }
-        Ok(count)
+        let token = buffer.into_token();
+        // SAFETY: The token was just made.
+        let parts = unsafe { B::parts(token) };
+        match insert(token, &parts) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(AddError {
+                // SAFETY: The token was not added, so it is not used any more.
+                buffer: unsafe { B::from_token(token) },
+                error,
+            }),
+        }
+    }
+
+    /// Adds a buffer that was given up.
+    ///
+    /// # Safety
+    ///
+    /// `token` must come from [`Buffer::into_token`] of a `B` that suits this queue, and not have been
+    /// given back, and `parts` be that buffer's.
+    #[inline(always)]
+    pub(super) unsafe fn insert(
+        &mut self,
+        token: NonNull<c_void>,
+        parts: &Parts,
+        context: Context,
+    ) -> Result<(), AddError<B>> {
+        // By the safety requirements of `Buffer`, the parts are what a ring wants, as in `add_to`.
+        let inserted = match &mut self.ring {
+            // SAFETY: See above.
+            Ring::Split(ring) => unsafe { ring.add(parts, token, context) },
+            // SAFETY: See above.
+            Ring::Packed(ring) => unsafe { Self::insert_to(ring, token, parts, context) },
+            // SAFETY: See above.
+            Ring::Core(ring) => unsafe { Self::insert_to(ring, token, parts, context) },
+        };
+        if let Err(error) = inserted {
+            // SAFETY: The token was not added, so it is not used any more.
+            let buffer = unsafe { B::from_token(token) };
+            return Err(AddError { buffer, error });
+        }
+        count(&mut self.counters.added);
+        Ok(())
+    }
+
+    /// Adds a buffer to a ring. Only split ones, which most devices have, are written in place.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Drives::add`].
+    #[inline(never)]
+    unsafe fn insert_to(
+        ring: &mut impl Drives,
+        token: NonNull<c_void>,
+        parts: &Parts,
+        context: Context,
+    ) -> Result {
+        // SAFETY: By the safety requirements.
+        unsafe { ring.add(parts, token, context) }
     }
 
     /// Makes the added buffers known to the device. If it wants to be notified, that is left to the
@@ -206,18 +243,21 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
         Some(unsafe { Notification::new(self.vq, self.slot) })
     }
 
-    /// Makes the added buffers known to the device, and notifies it if it wants to be.
+    /// Makes the added buffers known to the device, and notifies it if it wants to be, which this
+    /// tells.
     ///
     /// Cost: one call of a C function, and another one with an exit to the hypervisor, if the device
     /// wants that.
     #[doc(alias = "virtqueue_kick")]
-    pub fn kick(&mut self) {
-        if self.publish() {
+    pub fn kick(&mut self) -> bool {
+        let wanted = self.publish();
+        if wanted {
             // A queue that cannot be notified is broken, which `pop` tells.
             //
             // SAFETY: By the type invariant, the queue is valid.
             unsafe { bindings::virtqueue_notify(self.vq.as_ptr()) };
         }
+        wanted
     }
 
     /// Makes the added buffers known, and tells whether the device wants to be notified.
@@ -228,8 +268,12 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
                 return false;
             }
         }
-        // SAFETY: By the type invariant, `vq` is valid, and nobody else uses it.
-        unsafe { bindings::virtqueue_kick_prepare(self.vq.as_ptr()) }
+        let wanted = self.ring.kick_prepare();
+        count(&mut self.counters.kicks);
+        if wanted {
+            count(&mut self.counters.notifications);
+        }
+        wanted
     }
 
     /// Returns a buffer that the device has used, if there is one.
@@ -239,56 +283,62 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     /// `EIO` if the queue is broken: the device has said something that cannot be. Nothing will
     /// come out of the queue any more.
     ///
-    /// Cost: one call of a C function, also if there is no buffer and the ring is split; two if it is
-    /// packed.
+    /// Cost: none of a C function, while it is known that there are more; otherwise one. If the core
+    /// drives the ring, one, or two if there is no buffer.
     #[doc(alias = "virtqueue_get_buf")]
+    #[inline]
     pub fn pop(&mut self) -> Result<Option<Used<B>>> {
-        if self.account.is_empty() {
-            return self.nothing();
+        // Some rings look only when they have nothing left that they have seen.
+        if self.broken {
+            return Err(EIO);
         }
-        let mut written = 0;
-        // SAFETY: By the type invariant, `vq` is valid, and nobody else uses it.
-        let token = unsafe { bindings::virtqueue_get_buf(self.vq.as_ptr(), &mut written) };
-        let Some(token) = NonNull::new(token) else {
-            return self.nothing();
-        };
+        match &mut self.ring {
+            Ring::Split(ring) => {
+                let taken = ring.take();
+                self.settle(taken)
+            }
+            Ring::Packed(ring) => {
+                let taken = ring.take();
+                self.settle(taken)
+            }
+            Ring::Core(ring) => {
+                let taken = ring.take();
+                self.settle(taken)
+            }
+        }
+    }
 
-        // SAFETY: The core returns tokens that were added, each once. By the type invariant, they
+    /// Makes something of what a ring has given. In place: the result of a call goes through memory.
+    #[inline(always)]
+    fn settle(
+        &mut self,
+        taken: Result<Option<(NonNull<c_void>, u32)>, Fault>,
+    ) -> Result<Option<Used<B>>> {
+        match taken {
+            Ok(Some((token, written))) => self.check(token, written),
+            Ok(None) => Ok(None),
+            Err(fault) => Err(self.fail(fault)),
+        }
+    }
+
+    /// Makes the buffer of a token that has come back.
+    #[inline(always)]
+    fn check(&mut self, token: NonNull<c_void>, written: u32) -> Result<Option<Used<B>>> {
+        // SAFETY: The ring returns tokens that were added, each once. By the type invariant, they
         // come from `into_token` of `B`.
         let buffer = unsafe { B::from_token(token) };
         let room = buffer.writable_len();
-        if self.account.pop() {
-            return Err(self.used_too_many(buffer));
-        }
         if written > room {
             return Err(self.written_too_much(buffer, written, room));
         }
+        count(&mut self.counters.used);
         Ok(Some(Used { buffer, written }))
-    }
-
-    /// Hands buffers that the device has used to `function`, at most `limit`, and returns how many
-    /// there were. If there are fewer than `limit`, none is left.
-    ///
-    /// # Errors
-    ///
-    /// As [`Virtqueue::pop`]; `function` was called for those before.
-    ///
-    /// Cost: one call of a C function for each.
-    pub fn pop_all(&mut self, limit: usize, mut function: impl FnMut(Used<B>)) -> Result<usize> {
-        for count in 0..limit {
-            match self.pop()? {
-                Some(used) => function(used),
-                None => return Ok(count),
-            }
-        }
-        Ok(limit)
     }
 
     /// Asks the device not to interrupt. It may do so nevertheless.
     #[doc(alias = "virtqueue_disable_cb")]
     pub fn disable_callback(&mut self) {
-        // SAFETY: By the type invariant, `vq` is valid, and nobody else uses it.
-        unsafe { bindings::virtqueue_disable_cb(self.vq.as_ptr()) };
+        self.ring.disable_callback();
     }
 
     /// Asks the device to interrupt when it has used the next buffer. Returns whether it has used
@@ -296,8 +346,7 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     #[doc(alias = "virtqueue_enable_cb")]
     #[must_use]
     pub fn enable_callback(&mut self) -> bool {
-        // SAFETY: By the type invariant, `vq` is valid, and nobody else uses it.
-        unsafe { !bindings::virtqueue_enable_cb(self.vq.as_ptr()) }
+        self.ring.enable_callback()
     }
 
     /// Asks the device to interrupt when it has used most of the buffers that it has. Returns
@@ -305,16 +354,14 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     #[doc(alias = "virtqueue_enable_cb_delayed")]
     #[must_use]
     pub fn enable_callback_delayed(&mut self) -> bool {
-        // SAFETY: By the type invariant, `vq` is valid, and nobody else uses it.
-        unsafe { !bindings::virtqueue_enable_cb_delayed(self.vq.as_ptr()) }
+        self.ring.enable_callback_delayed()
     }
 
     /// Asks the device to interrupt when it has used the next buffer. [`Virtqueue::has_used_since`]
     /// then tells whether it has used one already.
     #[doc(alias = "virtqueue_enable_cb_prepare")]
     pub fn enable_callback_prepare(&mut self) -> Progress {
-        // SAFETY: By the type invariant, `vq` is valid, and nobody else uses it.
-        Progress(unsafe { bindings::virtqueue_enable_cb_prepare(self.vq.as_ptr()) })
+        Progress(self.ring.enable_callback_prepare())
     }
 
     /// Tells whether the device has used a buffer since then.
@@ -322,20 +369,18 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     /// Cost: one call of a C function; a full memory barrier.
     #[doc(alias = "virtqueue_poll")]
     pub fn has_used_since(&self, progress: Progress) -> bool {
-        // SAFETY: By the type invariant, `vq` is valid; this only reads.
-        unsafe { bindings::virtqueue_poll(self.vq.as_ptr(), progress.0) }
+        self.ring.has_used_since(progress.0)
     }
 
     /// Returns how many buffers the device has.
+    #[inline]
     pub fn outstanding(&self) -> u16 {
-        self.account.outstanding()
+        self.ring.outstanding()
     }
 
     /// Returns how many buffers the queue has room for; parts of buffers, if they are direct.
     pub fn free(&self) -> u32 {
-        // SAFETY: By the type invariant, `vq` is valid, and nobody changes it while `self` is
-        // borrowed.
-        unsafe { (*self.vq.as_ptr()).num_free }
+        self.ring.free()
     }
 
     /// Returns how many places the ring has.
@@ -352,121 +397,16 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     }
 
     /// Asks for the interrupts of the queue to go to these CPUs.
+    ///
+    /// # Context
+    ///
+    /// Process context; this sleeps.
     #[doc(alias = "virtqueue_set_affinity")]
     pub fn set_affinity(&mut self, cpus: &Cpumask) -> Result {
         // CAST: `Cpumask` is a transparent wrapper of `struct cpumask`.
         let cpus = ptr::from_ref(cpus).cast();
         // SAFETY: By the type invariant, `vq` is valid; the mask is not kept.
         to_result(unsafe { bindings::virtqueue_set_affinity(self.vq.as_ptr(), cpus) })
-    }
-
-    /// Tells whether the queue is broken: it takes and gives nothing any more.
-    #[doc(alias = "virtqueue_is_broken")]
-    pub fn is_broken(&self) -> bool {
-        // SAFETY: By the type invariant, `vq` is valid.
-        unsafe { bindings::virtqueue_is_broken(self.vq.as_ptr()) }
-    }
-
-    /// Breaks the queue, after the device has put something into a buffer that it must not.
-    /// Nothing comes out of it any more until the device was reset.
-    #[doc(alias = "__virtqueue_break")]
-    pub fn break_down(&mut self) {
-        // SAFETY: By the type invariant, `vq` is valid, and nobody else uses it.
-        unsafe { bindings::__virtqueue_break(self.vq.as_ptr()) };
-        self.check_broken();
-    }
-
-    /// Changes the number of places in the ring. Buffers that are in the queue are handed to
-    /// `recycle`. The queue must not be used by callbacks meanwhile: whoever shares it has it.
-    ///
-    /// # Errors
-    ///
-    /// `ENOENT` if the device cannot do that, `EBUSY` if it is not live, `E2BIG` if it is too large,
-    /// `EINVAL` if it is zero; after any other, the device has to be reset.
-    ///
-    /// # Context
-    ///
-    /// Process context; this sleeps.
-    #[doc(alias = "virtqueue_resize")]
-    pub fn resize(&mut self, size: u32, recycle: impl FnMut(B)) -> Result {
-        self.recycle_with(recycle, |vq, callback| {
-            // SAFETY: By the type invariant, `vq` is valid, and nobody else uses it. The callback
-            // is called for each buffer, before this returns.
-            unsafe { bindings::virtqueue_resize(vq, size, Some(callback), None) }
-        })
-    }
-
-    /// Resets the queue alone. Buffers that are in it are handed to `recycle`.
-    ///
-    /// # Errors
-    ///
-    /// `ENOENT` if the device cannot do that, `EBUSY` if it is not live; after any other, the device
-    /// has to be reset.
-    ///
-    /// # Context
-    ///
-    /// Process context; this sleeps.
-    #[doc(alias = "virtqueue_reset")]
-    pub fn reset(&mut self, recycle: impl FnMut(B)) -> Result {
-        self.recycle_with(recycle, |vq, callback| {
-            // SAFETY: By the type invariant, `vq` is valid, and nobody else uses it. The callback
-            // is called for each buffer, before this returns.
-            unsafe { bindings::virtqueue_reset(vq, Some(callback), None) }
-        })
-    }
-
-    fn recycle_with<F: FnMut(B)>(
-        &mut self,
-        mut recycle: F,
-        reset: impl FnOnce(*mut bindings::virtqueue, RecycleFn) -> c_int,
-    ) -> Result {
-        if !self.state.is_live() {
-            return Err(EBUSY);
-        }
-        // SAFETY: By the type invariant, this is a user.
-        let slot = unsafe { self.slot.as_ref() };
-        slot.recycler
-            .store(ptr::from_mut(&mut recycle).cast(), Relaxed);
-        let error = reset(self.vq.as_ptr(), Self::recycle_callback::<F>);
-        slot.recycler.store(ptr::null_mut(), Relaxed);
-        // SAFETY: By the type invariant, `vq` is valid; it has another ring now.
-        self.account = unsafe { Account::new(self.vq) };
-        to_result(error)
-    }
-
-    /// Called by the core with a buffer that was in a queue that is being reset.
-    ///
-    /// # Safety
-    ///
-    /// `vq` must be a queue with buffers `B` whose `recycle_with` is running with a function of type
-    /// `F`, and `token` one of its tokens, which is given up.
-    unsafe extern "C" fn recycle_callback<F: FnMut(B)>(
-        vq: *mut bindings::virtqueue,
-        token: *mut c_void,
-    ) {
-        let Some(token) = NonNull::new(token) else {
-            return;
-        };
-        // SAFETY: By the safety requirements, the token is one of this queue.
-        let buffer = unsafe { B::from_token(token) };
-
-        // SAFETY: By the safety requirements, the queue is valid.
-        let vq = unsafe { &*vq };
-        // SAFETY: The device is valid as long as its queue is, and has a binding.
-        let header = unsafe { (*vq.vdev).priv_ }.cast::<Header>();
-        // SAFETY: Any binding begins with a header.
-        let state = unsafe { &(*header).state };
-        let Ok(slot) = usize::try_from(vq.index)
-            .map_err(Error::from)
-            .and_then(|index| state.slot(index))
-        else {
-            return;
-        };
-        // SAFETY: The slot has a user: the one who runs `recycle_with`.
-        let recycle = unsafe { slot.as_ref() }.recycler.load(Relaxed).cast::<F>();
-        // SAFETY: By the safety requirements, this points to the function, on the stack of this
-        // thread, which nobody else uses.
-        unsafe { (*recycle)(buffer) };
     }
 
     /// Hands the buffers that are in the queue to `function`, after the device was reset.
@@ -487,65 +427,13 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
         Ok(())
     }
 
-    /// Takes a buffer out; the device was reset.
-    fn detach(&mut self) -> Option<B> {
-        // SAFETY: By the type invariant, `vq` is valid, and nobody else uses it. The device was
-        // reset.
-        let token = unsafe { bindings::virtqueue_detach_unused_buf(self.vq.as_ptr()) };
-        let token = NonNull::new(token)?;
-        // SAFETY: The core returns tokens that were added and not returned, each once. By the type
+    /// Takes a buffer out; the device was reset, or the queue was.
+    pub(super) fn detach(&mut self) -> Option<B> {
+        // SAFETY: The device was reset, or the queue was.
+        let token = unsafe { self.ring.detach() }?;
+        // SAFETY: The ring returns tokens that were added and not returned, each once. By the type
         // invariant, they come from `into_token` of `B`.
         Some(unsafe { B::from_token(token) })
-    }
-
-    /// Tells nothing to pop from a broken queue.
-    fn nothing(&mut self) -> Result<Option<Used<B>>> {
-        if self.check_broken() {
-            Err(EIO)
-        } else {
-            Ok(None)
-        }
-    }
-
-    /// Tells whether the queue is broken, and counts that.
-    fn check_broken(&mut self) -> bool {
-        if !self.is_broken() {
-            return false;
-        }
-        if !self.broken {
-            self.broken = true;
-            if self.state.is_live() {
-                self.state.count_violation();
-            }
-        }
-        true
-    }
-
-    /// Breaks the queue. The message is put together out of the way of [`Virtqueue::pop`].
-    #[cold]
-    #[inline(never)]
-    fn used_too_many(&mut self, buffer: B) -> Error {
-        self.suspect = Some(buffer);
-        self.break_for(fmt!("the device has used more buffers than it has\n"))
-    }
-
-    /// As above.
-    #[cold]
-    #[inline(never)]
-    fn written_too_much(&mut self, buffer: B, written: u32, room: u32) -> Error {
-        self.suspect = Some(buffer);
-        self.break_for(fmt!(
-            "the device has written {written} bytes to a buffer of {room}\n"
-        ))
-    }
-
-    fn break_for(&mut self, reason: Arguments<'_>) -> Error {
-        if self.state.count_violation() {
-            dev_err!(self.device(), "{}", reason);
-        }
-        self.broken = true;
-        self.break_down();
-        EIO
     }
 
     /// Returns the queue of the core, which is valid while its slot has a user.
@@ -553,8 +441,12 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
         (self.vq, self.slot)
     }
 
-    fn device(&self) -> &device::Device {
-        self.state.device()
+    /// Returns how the device reaches memory.
+    pub(super) fn reach(&self) -> Reach {
+        Reach {
+            vq: self.vq,
+            device: self.device,
+        }
     }
 }
 
@@ -563,7 +455,10 @@ impl<B: Buffer> Drop for Virtqueue<'_, B> {
     /// from the buffers.
     fn drop(&mut self) {
         if self.state.is_live() {
-            dev_warn!(self.device(), "a queue is dropped: the device is reset\n");
+            dev_warn!(
+                self.state.device(),
+                "a queue is dropped: the device is reset\n"
+            );
         }
         self.state.quiesce_again();
         while self.detach().is_some() {}

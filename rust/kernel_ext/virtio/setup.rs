@@ -5,6 +5,7 @@
 use super::{
     binding::Binding,
     buffer::Buffer,
+    ring::Chains,
     state::{
         Phase,
         Slot,
@@ -26,7 +27,8 @@ use core::{
 use kernel::{
     device,
     error::to_result,
-    prelude::*, //
+    prelude::*,
+    str::CString, //
 };
 
 /// The function that is called when the device has used buffers of a queue, with the driver's data
@@ -53,6 +55,56 @@ impl<T: Driver> QueueCallback<T> {
     }
 }
 
+/// How a queue is called, for example in `/proc/interrupts`.
+pub enum QueueName {
+    /// As no other of the driver.
+    Only(&'static CStr),
+    /// As only one of the device is, such as `input.0`.
+    OneOf(CString),
+}
+
+impl QueueName {
+    /// Returns a name with a number.
+    pub fn numbered(name: &str, number: usize) -> Result<Self> {
+        CString::try_from_fmt(fmt!("{name}.{number}")).map(Self::OneOf)
+    }
+
+    fn as_char_ptr(&self) -> *const c_char {
+        kernel::str::as_char_ptr_in_const_context(match self {
+            Self::Only(name) => name,
+            Self::OneOf(name) => name,
+        })
+    }
+}
+
+impl From<&'static CStr> for QueueName {
+    fn from(name: &'static CStr) -> Self {
+        Self::Only(name)
+    }
+}
+
+/// What a driver has asked for, by the indices of the queues.
+pub(super) struct Asked<T: Driver> {
+    callbacks: KVec<Option<QueueCallback<T>>>,
+    /// The core keeps pointers to these as long as the queues exist.
+    names: KVec<QueueName>,
+}
+
+impl<T: Driver> Asked<T> {
+    /// Begins with nothing.
+    pub(super) fn new() -> Self {
+        Self {
+            callbacks: KVec::new(),
+            names: KVec::new(),
+        }
+    }
+
+    /// Returns what is called when the device has used buffers of a queue.
+    pub(super) fn callback(&self, index: usize) -> Option<&QueueCallback<T>> {
+        self.callbacks.get(index)?.as_ref()
+    }
+}
+
 /// The queues of a device that are yet to be made.
 ///
 /// # Examples
@@ -66,7 +118,7 @@ impl<T: Driver> QueueCallback<T> {
 pub struct QueueSetup<'bound, T: Driver> {
     binding: &'bound Binding<T>,
     infos: KVec<bindings::virtqueue_info>,
-    callbacks: KVec<Option<QueueCallback<T>>>,
+    asked: Asked<T>,
     spread: Option<(u32, u32)>,
 }
 
@@ -84,7 +136,7 @@ impl<'bound, T: Driver> QueueSetup<'bound, T> {
         Ok(Self {
             binding,
             infos: KVec::new(),
-            callbacks: KVec::new(),
+            asked: Asked::new(),
             spread: None,
         })
     }
@@ -92,18 +144,20 @@ impl<'bound, T: Driver> QueueSetup<'bound, T> {
     /// Asks for the next queue of the device. Without a callback, it never interrupts.
     pub fn queue<B: Buffer>(
         &mut self,
-        name: &'static CStr,
+        name: impl Into<QueueName>,
         callback: Option<QueueCallback<T>>,
     ) -> Result<PendingQueue<B>> {
         let index = self.infos.len();
+        let name = name.into();
         let info = bindings::virtqueue_info {
-            name: kernel::str::as_char_ptr_in_const_context(name),
+            name: name.as_char_ptr(),
             callback: callback
                 .is_some()
                 .then_some(Binding::<T>::queue_callback as unsafe extern "C" fn(_)),
             ctx: false,
         };
-        self.callbacks.push(callback, GFP_KERNEL)?;
+        self.asked.callbacks.push(callback, GFP_KERNEL)?;
+        self.asked.names.push(name, GFP_KERNEL)?;
         self.infos.push(info, GFP_KERNEL)?;
         Ok(PendingQueue(index, PhantomData))
     }
@@ -112,11 +166,11 @@ impl<'bound, T: Driver> QueueSetup<'bound, T> {
     /// when a buffer with several parts is added, but it takes as many places as it has parts.
     pub fn direct_queue<B: Buffer>(
         &mut self,
-        name: &'static CStr,
+        name: impl Into<QueueName>,
         callback: Option<QueueCallback<T>>,
     ) -> Result<PendingQueue<B>> {
         let pending = self.queue(name, callback)?;
-        // The core has no table for a queue with contexts.
+        // The core has no table for a queue with contexts; nor has ours.
         if let Some(info) = self.infos.last_mut() {
             info.ctx = true;
         }
@@ -138,6 +192,15 @@ impl<'bound, T: Driver> QueueSetup<'bound, T> {
         for _ in 0..count {
             queues.push(ptr::null_mut(), GFP_KERNEL)?;
         }
+        let mut chains = KVec::new();
+        for info in &self.infos {
+            let direct = if info.ctx {
+                Chains::InRing
+            } else {
+                Chains::InTables
+            };
+            chains.push(direct, GFP_KERNEL)?;
+        }
         let mut made = Queues {
             state: self.binding.state(),
             queues: KVec::with_capacity(queues.len(), GFP_KERNEL)?,
@@ -146,11 +209,11 @@ impl<'bound, T: Driver> QueueSetup<'bound, T> {
         self.find(count, &mut queues)
             .inspect_err(|_| self.binding.release_queues())?;
 
-        for (index, queue) in queues.iter().enumerate() {
+        for (index, (queue, chains)) in queues.iter().zip(chains).enumerate() {
             let slot = made.state.slot(index)?;
+            let queue = NonNull::new(*queue).map(|queue| (queue, slot, chains));
             // INVARIANT: The queue was just made, and its slot has a user. There is room.
-            made.queues
-                .push(NonNull::new(*queue).map(|queue| (queue, slot)), GFP_KERNEL)?;
+            made.queues.push(queue, GFP_KERNEL)?;
         }
         Ok(made)
     }
@@ -162,7 +225,7 @@ impl<'bound, T: Driver> QueueSetup<'bound, T> {
         // and `claim_queues`, that no queues were made.
         unsafe {
             self.binding
-                .set_callbacks(core::mem::take(&mut self.callbacks));
+                .set_asked(core::mem::replace(&mut self.asked, Asked::new()));
         }
 
         let vdev = self.binding.state().vdev();
@@ -171,7 +234,8 @@ impl<'bound, T: Driver> QueueSetup<'bound, T> {
         to_result(match self.spread {
             // SAFETY:
             // - `vdev` is valid, bound, and has no queues.
-            // - Both arrays have `count` elements; the core does not keep them.
+            // - Both arrays have `count` elements; the core does not keep them. It keeps the names: the
+            //   binding has them, which does not change them before the queues are deleted.
             None => unsafe { bindings::virtio_find_vqs(vdev, count, queues, infos) },
             // SAFETY: As above.
             Some((first, last)) => unsafe {
@@ -181,6 +245,9 @@ impl<'bound, T: Driver> QueueSetup<'bound, T> {
     }
 }
 
+/// A queue of the core, its slot, and how it takes buffers.
+type Made = (NonNull<bindings::virtqueue>, NonNull<Slot>, Chains);
+
 /// The queues of a device, to be taken.
 ///
 /// # Invariants
@@ -189,24 +256,26 @@ impl<'bound, T: Driver> QueueSetup<'bound, T> {
 /// of which this is a user.
 pub struct Queues<'bound> {
     state: &'bound State,
-    queues: KVec<Option<(NonNull<bindings::virtqueue>, NonNull<Slot>)>>,
+    queues: KVec<Option<Made>>,
 }
 
 impl<'bound> Queues<'bound> {
     /// Takes a queue, which can be done once.
     pub fn take<B: Buffer>(&mut self, pending: PendingQueue<B>) -> Result<Virtqueue<'bound, B>> {
         let queue = self.queues.get_mut(pending.0).ok_or(EINVAL)?;
-        let (vq, slot) = queue.take().ok_or(ENOENT)?;
+        let (vq, slot, chains) = queue.ok_or(ENOENT)?;
 
-        // SAFETY: By the type invariant, the queue is valid; it was taken out, so nobody else has
-        // it. There was no buffer in it yet.
-        Ok(unsafe { Virtqueue::new(vq, slot, self.state) })
+        // SAFETY: By the type invariant, the queue is valid; it is taken out, so nobody else has it.
+        // There was no buffer in it yet. If it cannot be taken, it stays.
+        let taken = unsafe { Virtqueue::new(vq, slot, self.state, chains) }?;
+        *queue = None;
+        Ok(taken)
     }
 }
 
 impl Drop for Queues<'_> {
     fn drop(&mut self) {
-        for (_, slot) in self.queues.iter().flatten() {
+        for (_, slot, _) in self.queues.iter().flatten() {
             // SAFETY: By the type invariant, this is a user of the slot.
             unsafe { slot.as_ref() }.remove_user();
         }

@@ -2,6 +2,7 @@
 
 //! What a binding knows of its device, whatever its driver is.
 
+use super::Device;
 use crate::bindings;
 use core::ptr::{
     self,
@@ -34,6 +35,7 @@ const WAIT: Delta = Delta::from_millis(10);
 
 /// What the device may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(i32)]
 pub(super) enum Phase {
     /// Nothing: features are negotiated, and queues can be made.
     Preparing,
@@ -41,6 +43,17 @@ pub(super) enum Phase {
     Live,
     /// Nothing: it was reset.
     Reset,
+}
+
+impl Phase {
+    /// Returns its name, for people.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Preparing => "preparing",
+            Self::Live => "live",
+            Self::Reset => "reset",
+        }
+    }
 }
 
 /// Who uses a queue of the core.
@@ -53,11 +66,13 @@ pub(super) struct Slot {
 
 impl Slot {
     /// Adds a user; there must be one already.
+    #[inline]
     pub(super) fn add_user(&self) {
         self.users.fetch_add(1, Relaxed);
     }
 
     /// Removes a user, which does not touch the queue any more.
+    #[inline]
     pub(super) fn remove_user(&self) {
         self.users.fetch_sub(1, Release);
     }
@@ -121,6 +136,14 @@ impl State {
         unsafe { device::Device::from_raw(dev) }
     }
 
+    /// Returns the device of the transport.
+    pub(super) fn transport(&self) -> Option<&device::Device> {
+        // CAST: `Device` is a transparent wrapper.
+        let device = self.vdev.cast::<Device>();
+        // SAFETY: By the type invariant, `vdev` is valid for as long as this lives.
+        unsafe { device.as_ref() }.parent()
+    }
+
     /// Returns what the device may do.
     pub(super) fn phase(&self) -> Phase {
         match self.phase.load(Acquire) {
@@ -132,17 +155,13 @@ impl State {
 
     /// Sets what the device may do; what was written before is seen by who sees this.
     pub(super) fn set_phase(&self, phase: Phase) {
-        let number = match phase {
-            Phase::Preparing => 0,
-            Phase::Live => 1,
-            Phase::Reset => 2,
-        };
-        self.phase.store(number, Release);
+        self.phase.store(phase as i32, Release);
     }
 
     /// Tells whether the device uses its queues.
+    #[inline]
     pub(super) fn is_live(&self) -> bool {
-        self.phase() == Phase::Live
+        self.phase.load(Acquire) == Phase::Live as i32
     }
 
     /// Breaks the queues and resets the device, unless that was done. When this returns, it touches
@@ -213,6 +232,18 @@ impl State {
             // SAFETY: This is an operation of the device's transport.
             unsafe { get_status(self.vdev.as_ptr()) }
         })
+    }
+
+    /// Tells whether the device uses buffers in their order.
+    pub(super) fn is_in_order(&self) -> bool {
+        // SAFETY: By the type invariant, `vdev` is valid; its features do not change while it has
+        // queues.
+        let features = unsafe { &raw const (*self.vdev.as_ptr()).__bindgen_anon_1 };
+        // CAST: One form of the union is a word with the first features.
+        //
+        // SAFETY: As above.
+        let features = unsafe { features.cast::<u64>().read() };
+        features & (1 << bindings::VIRTIO_F_IN_ORDER) != 0
     }
 
     /// Makes slots for `count` queues, each with one user.

@@ -16,6 +16,7 @@ use crate::{
     bindings,
     block::{
         Entry,
+        OperationNumber,
         Operations,
         Request, //
     },
@@ -166,6 +167,12 @@ where
             unsafe { bindings::sg_init_one(envelope.payload_entry.get(), start, length) };
         }
         Ok(Self(request))
+    }
+
+    /// Returns the number of what the request asks for.
+    #[inline]
+    pub fn operation_number(&self) -> OperationNumber {
+        self.0.operation_number()
     }
 
     /// Gives the request back.

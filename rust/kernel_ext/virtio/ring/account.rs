@@ -44,21 +44,26 @@ impl Account {
         }
     }
 
+    /// Tells whether the ring has no index of used buffers.
+    pub(super) fn is_packed(&self) -> bool {
+        self.used.is_null()
+    }
+
     /// Notes that a buffer was added.
-    #[inline]
+    #[inline(always)]
     pub(super) fn add(&mut self) {
         self.outstanding = self.outstanding.wrapping_add(1);
     }
 
     /// Notes that a buffer came back, and returns whether the device says that it has used more than
     /// it has.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pop(&mut self) -> bool {
-        self.popped = self.popped.wrapping_add(1);
         self.outstanding = self.outstanding.wrapping_sub(1);
         if self.used.is_null() {
             return false;
         }
+        self.popped = self.popped.wrapping_add(1);
         // SAFETY: By the type invariant, the ring is valid. The device may write it at any time.
         let index = unsafe { ptr::read_volatile(self.used) };
         u16::from_le(index).wrapping_sub(self.popped) > self.outstanding
@@ -66,7 +71,7 @@ impl Account {
 
     /// Tells whether the device has used nothing that is yet to come back, as far as the ring says
     /// it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_empty(&self) -> bool {
         if self.used.is_null() {
             return false;

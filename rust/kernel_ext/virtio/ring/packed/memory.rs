@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory that a packed ring shares with its device.
+
+use crate::bindings;
+use core::ptr::{
+    self,
+    NonNull, //
+};
+use kernel::prelude::*;
+use virtio_wire::{
+    int::{
+        Le16,
+        Le32, //
+    },
+    ring::packed::{
+        Descriptor,
+        Event,
+        EventIndex,
+        EventLayout,
+        Position,
+        QueueSize,
+        AVAILABLE,
+        USED, //
+    },
+};
+
+/// A used buffer, as the device tells of it.
+pub(super) struct Used {
+    /// The number of the buffer, supposedly.
+    pub(super) id: u16,
+    /// How many bytes the device has written, supposedly.
+    pub(super) written: u32,
+}
+
+/// The memory of a packed ring. The device can write to all of it, at any time.
+///
+/// What is read is read once, as a whole; and whatever it is, no access is out of bounds.
+///
+/// # Invariants
+///
+/// The pointers are those of a packed ring with `size` descriptors; it is valid as long as the user of
+/// this keeps it.
+pub(super) struct Memory {
+    size: QueueSize,
+    descriptors: NonNull<Descriptor>,
+    /// When the driver wants to be notified, and when the device does.
+    driver: NonNull<u32>,
+    device: NonNull<u32>,
+}
+
+impl Memory {
+    /// Takes the memory of a ring.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if a ring cannot have this size.
+    ///
+    /// # Safety
+    ///
+    /// `vring` must be a packed ring, which begins as a split one does, and stay valid as long as the
+    /// result is used.
+    pub(super) unsafe fn new(vring: &bindings::vring) -> Result<Self> {
+        let size = u16::try_from(vring.num)?;
+        // INVARIANT: By the safety requirements.
+        Ok(Self {
+            size: QueueSize::new(size).map_err(|_| EINVAL)?,
+            descriptors: NonNull::new(vring.desc.cast()).ok_or(EINVAL)?,
+            driver: NonNull::new(vring.avail.cast()).ok_or(EINVAL)?,
+            device: NonNull::new(vring.used.cast()).ok_or(EINVAL)?,
+        })
+    }
+
+    /// Returns how many descriptors there are.
+    #[inline(always)]
+    pub(super) fn size(&self) -> QueueSize {
+        self.size
+    }
+
+    /// Returns the place of a descriptor.
+    #[inline(always)]
+    fn descriptor(&self, index: u16) -> *mut Descriptor {
+        let index = if index < self.size.get() { index } else { 0 };
+        // SAFETY: By the type invariant, there are more than `index`.
+        unsafe { self.descriptors.as_ptr().add(usize::from(index)) }
+    }
+
+    /// Writes a descriptor that the device has not come to.
+    #[inline(always)]
+    pub(super) fn set_descriptor(&self, index: u16, descriptor: Descriptor) {
+        // SAFETY: The pointer is valid for writes.
+        unsafe { self.descriptor(index).write(descriptor) };
+    }
+
+    /// Returns the place of the flags of a descriptor.
+    #[inline(always)]
+    fn flags(&self, index: u16) -> *mut Le16 {
+        // SAFETY: The pointer is valid.
+        unsafe { &raw mut (*self.descriptor(index)).flags }
+    }
+
+    /// Replaces the flags of a descriptor, which may make it available.
+    #[inline(always)]
+    pub(super) fn set_flags(&self, index: u16, flags: u16) {
+        // SAFETY: The pointer is valid, and aligned. The device may read it meanwhile.
+        unsafe { ptr::write_volatile(self.flags(index), flags.into()) };
+    }
+
+    /// Tells whether the device has used a buffer at a position to which it comes next.
+    #[inline(always)]
+    pub(super) fn is_used(&self, at: Position) -> bool {
+        // SAFETY: As above. The device may write it meanwhile.
+        let flags = unsafe { ptr::read_volatile(self.flags(at.index())) };
+        flags.get() & (AVAILABLE | USED) == at.used_flags()
+    }
+
+    /// Returns what a descriptor tells of a used buffer.
+    #[inline(always)]
+    pub(super) fn used(&self, index: u16) -> Used {
+        let descriptor = self.descriptor(index);
+        // SAFETY: The pointer is valid.
+        let id = unsafe { &raw const (*descriptor).id };
+        // SAFETY: As above.
+        let written = unsafe { &raw const (*descriptor).len };
+        // SAFETY: It is valid, and aligned. The device may write it meanwhile.
+        let id: Le16 = unsafe { ptr::read_volatile(id) };
+        // SAFETY: As above.
+        let written: Le32 = unsafe { ptr::read_volatile(written) };
+        Used {
+            id: id.get(),
+            written: written.get(),
+        }
+    }
+
+    /// Tells the device when it should interrupt.
+    #[inline(always)]
+    pub(super) fn set_event(&self, event: Event) {
+        let layout = event.layout();
+        let word = u32::from(layout.desc.get()) | u32::from(layout.flags.get()) << 16;
+        // SAFETY: By the type invariant, the pointer is valid, and aligned. The device may read it
+        // meanwhile, but not a half of it.
+        unsafe { ptr::write_volatile(self.driver.as_ptr(), word.to_le()) };
+    }
+
+    /// Tells whether the device wants to be notified of so many descriptors from `first`.
+    #[inline(always)]
+    pub(super) fn notifies(&self, first: Position, count: u16, index: EventIndex) -> bool {
+        // SAFETY: As above. The device may write it meanwhile.
+        let word = u32::from_le(unsafe { ptr::read_volatile(self.device.as_ptr()) });
+        let layout = EventLayout {
+            desc: low(word).into(),
+            flags: low(word >> 16).into(),
+        };
+        // If it says what cannot be, it is notified.
+        Event::new(layout, self.size, index)
+            .map_or(true, |event| event.notifies(first, count, self.size))
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the rest is not meant")]
+fn low(word: u32) -> u16 {
+    word as u16
+}
