@@ -67,14 +67,20 @@ fn ask(this: &Data<'_>, kind: RequestKind, answer: &mut [u8]) -> Result {
     )
 }
 
-fn show_serial(this: Pin<&Data<'_>>, text: &mut Text<'_>) -> Result {
+/// Asks the device for its serial number, if it has one.
+pub(crate) fn serial(this: &Data<'_>) -> Result<Option<DeviceId>> {
     let mut answer = [0; DeviceId::LENGTH];
-    match ask(&this, RequestKind::GetId, &mut answer) {
-        // It has none.
-        Err(error) if error == EOPNOTSUPP => return Ok(()),
-        result => result?,
+    match ask(this, RequestKind::GetId, &mut answer) {
+        Err(error) if error == EOPNOTSUPP => Ok(None),
+        result => result.map(|()| Some(DeviceId::from_bytes(answer))),
     }
-    text.append(DeviceId::from_bytes(answer).name())
+}
+
+fn show_serial(this: Pin<&Data<'_>>, text: &mut Text<'_>) -> Result {
+    match serial(&this)? {
+        Some(serial) => text.append(serial.name()),
+        None => Ok(()),
+    }
 }
 
 fn show_lifetime(this: Pin<&Data<'_>>, text: &mut Text<'_>) -> Result {

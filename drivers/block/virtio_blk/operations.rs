@@ -43,7 +43,7 @@ pub(crate) struct Io;
 impl Data<'_> {
     /// Ends a request that a device without a ring cannot do, or says when to try again.
     fn without_ring(&self, request: Request<Io>) -> Result<(), Rejected<Io>> {
-        if self.dead.load(Relaxed) {
+        if self.recovery.is_dead() {
             request.end(Status::IO_ERROR);
             return Ok(());
         }
@@ -54,11 +54,13 @@ impl Data<'_> {
     fn put_back(&self, added: Added) {
         match added {
             Added::Yes => {}
-            Added::Full(request) | Added::NoMemory(request) => request.requeue(Again::Now),
+            Added::Full(request) | Added::NoMemory(request) => {
+                self.requeue(request, Again::Now);
+            }
             Added::Broken(request) => self.after_break(request),
             Added::Absent(request) => {
                 if let Err(rejected) = self.without_ring(request) {
-                    rejected.request.requeue(Again::Now);
+                    self.requeue(rejected.request, Again::Now);
                 }
             }
         }
@@ -66,12 +68,12 @@ impl Data<'_> {
 
     /// Keeps a request until the device was reset.
     fn after_break(&self, request: Request<Io>) {
-        if self.dead.load(Relaxed) {
+        if self.recovery.is_dead() {
             request.end(Status::IO_ERROR);
         } else {
-            request.requeue(Again::WhenKicked);
+            self.requeue(request, Again::WhenKicked);
         }
-        self.recover();
+        self.recovery.begin();
     }
 
     /// Queues several requests for the same queue.
@@ -81,7 +83,7 @@ impl Data<'_> {
         }
         // What is left came behind one that could not be added.
         for transfer in transfers {
-            transfer.into_request().requeue(Again::Now);
+            self.requeue(transfer.into_request(), Again::Now);
         }
     }
 }
@@ -101,7 +103,7 @@ impl Operations for Io {
         request: Request<Self>,
         last: Last,
     ) -> Result<(), Rejected<Self>> {
-        let transfer = match io::prepare(request, this.may_unmap) {
+        let transfer = match io::prepare(request, &this.shape) {
             Ok(transfer) => transfer,
             Err(Refused::Never(request, status)) => {
                 request.end(status);
@@ -115,8 +117,10 @@ impl Operations for Io {
         };
         match io_queue.submit(&queue, transfer, last) {
             Added::Yes => Ok(()),
-            Added::Full(request) => Err(request.reject(Retry::WhenSomeEnd)),
-            Added::NoMemory(request) => Err(request.reject(Retry::Soon)),
+            // All that was in the ring may have ended, and the queue may have been started again,
+            // before the block layer puts this request where it looks for it then. Requests that end
+            // in a batch do not have it look again: so it has to try by itself.
+            Added::Full(request) | Added::NoMemory(request) => Err(request.reject(Retry::Soon)),
             Added::Broken(request) => {
                 this.after_break(request);
                 Ok(())
@@ -132,10 +136,10 @@ impl Operations for Io {
                 let Some(request) = requests.pop() else {
                     break;
                 };
-                match io::prepare(request, this.may_unmap) {
+                match io::prepare(request, &this.shape) {
                     Ok(transfer) => transfers.push(transfer),
                     Err(Refused::Never(request, status)) => request.end(status),
-                    Err(Refused::NotNow(request)) => request.requeue(Again::Now),
+                    Err(Refused::NotNow(request)) => this.requeue(request, Again::Now),
                 }
             }
             this.queue_run(index, &mut transfers);
@@ -168,13 +172,13 @@ impl Operations for Io {
             }
         }
 
-        if this.deleting.load(Relaxed) {
+        if this.deleting.load(Relaxed) || !this.started.load(Relaxed) {
             // Nobody else can reset it now.
             dev_err!(this.vdev, "the device does not end its requests\n");
             this.abandon();
             return Expired::Handled;
         }
-        if !this.resetting.load(Relaxed) {
+        if !this.recovery.is_resetting() {
             dev_err!(
                 this.vdev,
                 "request {} of queue {} takes too long\n",
@@ -182,7 +186,7 @@ impl Operations for Io {
                 index
             );
         }
-        this.recover();
+        this.recovery.begin();
         Expired::Wait
     }
 

@@ -10,13 +10,20 @@ use core::pin::Pin;
 use kernel::{
     new_spinlock_irq,
     prelude::*,
-    sync::SpinLockIrq, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        SpinLockIrq, //
+    },
 };
 use kernel_ext::{
     block::{
         Chain,
         CompletionBatch,
         Last,
+        OperationCounts,
         Queue,
         Request,
         Status, //
@@ -24,7 +31,9 @@ use kernel_ext::{
     virtio::{
         AddError,
         Context,
+        Counters,
         Notification,
+        Snapshot,
         Transfer,
         Virtqueue, //
     },
@@ -38,6 +47,10 @@ pub(crate) type Ring<'bound> = Virtqueue<'bound, Transfer<Io>>;
 pub(crate) struct IoQueue<'bound> {
     #[pin]
     inner: SpinLockIrq<Inner<'bound>>,
+    /// How many requests have failed.
+    pub(crate) errors: Atomic<u64>,
+    /// How many requests were queued again.
+    pub(crate) requeues: Atomic<u64>,
 }
 
 struct Inner<'bound> {
@@ -45,6 +58,19 @@ struct Inner<'bound> {
     ring: Option<Ring<'bound>>,
     /// Whether the disk's queue was stopped because the ring is full.
     stopped: bool,
+    requests: OperationCounts,
+    /// What has happened on the rings of before.
+    counters: Counters,
+}
+
+/// What a queue looks like.
+pub(crate) struct Look {
+    /// Nothing while the device is reset.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// Whether the disk's queue was stopped because the ring is full.
+    pub(crate) stopped: bool,
+    pub(crate) requests: OperationCounts,
+    pub(crate) counters: Counters,
 }
 
 /// What became of a request that was to be added.
@@ -78,20 +104,40 @@ impl<'bound> IoQueue<'bound> {
             inner <- new_spinlock_irq!(Inner {
                 ring: Some(ring),
                 stopped: false,
+                requests: OperationCounts::new(),
+                counters: Counters::default(),
             }),
+            errors: Atomic::new(0),
+            requeues: Atomic::new(0),
         })
     }
 
     /// Gives the queue a ring, after the device was reset.
-    pub(crate) fn set_ring(&self, ring: Ring<'bound>) {
+    pub(crate) fn set_ring(&self, mut ring: Ring<'bound>) {
         let mut inner = self.inner.lock();
         inner.stopped = false;
+        ring.count_from(inner.counters);
         inner.ring = Some(ring);
     }
 
     /// Takes the ring away.
     pub(crate) fn take_ring(&self) -> Option<Ring<'bound>> {
-        self.inner.lock().ring.take()
+        let mut inner = self.inner.lock();
+        let ring = inner.ring.take()?;
+        inner.counters = ring.counters();
+        Some(ring)
+    }
+
+    /// Looks at the queue, whatever it is doing.
+    pub(crate) fn look(&self) -> Look {
+        let inner = self.inner.lock();
+        let ring = inner.ring.as_ref();
+        Look {
+            snapshot: ring.map(|ring| ring.snapshot()),
+            stopped: inner.stopped,
+            requests: inner.requests,
+            counters: ring.map_or(inner.counters, |ring| ring.counters()),
+        }
     }
 
     /// Tells whether the ring is broken.
@@ -157,6 +203,7 @@ impl<'bound> IoQueue<'bound> {
         let mut done = Done::new();
         let mut inner = self.inner.lock();
         if let Some(ring) = &mut inner.ring {
+            ring.count_interrupt();
             loop {
                 ring.disable_callback();
                 done.take_from(ring);
@@ -186,7 +233,9 @@ impl<'bound> Inner<'bound> {
         let Some(ring) = &mut self.ring else {
             return Added::Absent(transfer.into_request());
         };
+        let operation = transfer.operation_number();
         let Err(AddError { buffer, error }) = ring.add(transfer, Context::Atomic) else {
+            self.requests.count(operation);
             return Added::Yes;
         };
         let request = buffer.into_request();
@@ -236,6 +285,10 @@ impl Done {
                 Ok(Some(used)) => {
                     self.requests.push(used.into_request());
                     self.count += 1;
+                    // There is nothing that could follow.
+                    if ring.outstanding() == 0 {
+                        break;
+                    }
                 }
                 Ok(None) => break,
                 Err(_) => {
@@ -249,6 +302,7 @@ impl Done {
     /// Ends the requests, without a lock.
     pub(crate) fn end(
         self,
+        queue: &IoQueue<'_>,
         legacy: bool,
         batch: &mut CompletionBatch<Io>,
         complain: impl Fn(StatusError),
@@ -258,6 +312,9 @@ impl Done {
                 complain(error);
                 Status::IO_ERROR
             });
+            if status != Status::OK {
+                queue.errors.fetch_add(1, Relaxed);
+            }
             batch.complete(request, status);
         }
     }

@@ -12,7 +12,10 @@
 
 #![forbid(unsafe_code)]
 
-use core::pin::Pin;
+use core::{
+    fmt,
+    pin::Pin, //
+};
 use kernel::{
     cpu,
     device::{
@@ -24,12 +27,12 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
-            Full,
             Relaxed, //
         },
         Mutex,
         SetOnce, //
     },
+    time::msecs_to_jiffies,
 };
 use kernel_ext::{
     block::{
@@ -42,15 +45,19 @@ use kernel_ext::{
         IdAllocator,
         QueueCounts,
         Quiesced,
+        Request,
         TagSetOptions, //
     },
     fmt::Plain,
     virtio::{
         self,
+        Claim,
         Device,
+        Lines,
         QueueCallback,
+        QueueName,
         QueueSetup,
-        Resetter,
+        Recovery,
         Virtqueue,
         Work, //
     },
@@ -59,12 +66,14 @@ use virtio_wire::{
     blk::{
         Accepted,
         Blk,
+        DeviceId,
         Feature, //
     },
     feature::FeatureSet,
 };
 
 mod attributes;
+mod counters;
 mod io;
 mod operations;
 mod queue;
@@ -111,8 +120,13 @@ kernel_ext::module_virtio_driver! {
 
 kernel_ext::virtio_device_table!(ID_TABLE, [virtio::DeviceId::new(virtio::DeviceType::BLOCK)]);
 
+kernel_ext::virtio_claim!(CLAIM, ["serial"], "serial:NAME");
+
 /// How long a request may take, in milliseconds, unless the user says otherwise, in sysfs.
 const TIMEOUT: u32 = 30_000;
+
+/// How long a device that works may take to do what it has, before it is reset, in milliseconds.
+const DRAIN: u32 = 10_000;
 
 /// How often the device is reset without anything being done in between, before it is given up.
 const PATIENCE: u32 = 3;
@@ -132,20 +146,17 @@ struct VirtioBlk;
 pub(crate) struct Data<'bound> {
     vdev: &'bound Device<Bound>,
     features: Accepted,
-    /// Whether zeroed sectors may take no space.
-    may_unmap: bool,
+    /// What the device said of itself when it was probed.
+    shape: Shape,
     counts: QueueCounts,
     queues: Queues<'bound>,
     disk: SetOnce<Disk<Io>>,
     id: SetOnce<Id<'static>>,
     resize: Work<'bound>,
-    resetter: Resetter<'bound>,
-    /// How often the device was to be reset since it has done something.
-    failures: Atomic<u32>,
-    /// Whether it is going to be reset: whatever else fails until then is part of that.
-    resetting: Atomic<bool>,
-    /// Whether the device was given up: requests fail.
-    dead: Atomic<bool>,
+    /// If it gives the device up, requests fail.
+    recovery: Recovery<'bound>,
+    /// Whether the disk was made. Before, nobody can reset the device.
+    started: Atomic<bool>,
     /// Whether the disk is being deleted.
     deleting: Atomic<bool>,
     /// Kept while the device is suspended.
@@ -165,11 +176,14 @@ impl<'bound> Data<'bound> {
 
     /// Ends what the device has done, and lets others follow.
     fn finish(&self, index: u32, done: Done, batch: &mut CompletionBatch<Io>) {
+        let Some(queue) = self.queue(index) else {
+            return;
+        };
         let (restart, broken) = (done.restart, done.broken);
-        if done.count > 0 && self.failures.load(Relaxed) != 0 {
-            self.failures.store(0, Relaxed);
+        if done.count > 0 {
+            self.recovery.works();
         }
-        done.end(self.is_legacy(), batch, |error| {
+        done.end(queue, self.is_legacy(), batch, |error| {
             self.vdev
                 .complain(|| dev_err!(self.vdev, "a request failed: {}\n", Plain(error)));
         });
@@ -179,33 +193,28 @@ impl<'bound> Data<'bound> {
             }
         }
         if broken {
-            self.recover();
+            self.recovery.begin();
         }
     }
 
-    /// Has the device reset, or given up, after it has failed.
-    fn recover(&self) {
-        if self.dead.load(Relaxed) || self.resetting.xchg(true, Full) {
-            return;
+    /// Queues a request again.
+    fn requeue(&self, request: Request<Io>, again: Again) {
+        if let Some(queue) = self.queue(request.queue().index()) {
+            queue.requeues.fetch_add(1, Relaxed);
         }
-        if self.failures.fetch_add(1, Relaxed) >= PATIENCE {
-            dev_err!(self.vdev, "the device does nothing any more\n");
-            self.dead.store(true, Relaxed);
-        }
-        // If it is dead, this ends what it has.
-        self.resetter.request();
+        request.requeue(again);
     }
 
     /// Gives the device up, and ends what it has. It is reset for that.
     fn abandon(&self) {
-        self.dead.store(true, Relaxed);
+        self.recovery.give_up();
         for queue in &self.queues {
             drop(queue.take_ring());
         }
     }
 
     fn is_broken(&self) -> bool {
-        self.dead.load(Relaxed) || self.queues.iter().any(|queue| queue.is_broken())
+        self.recovery.is_dead() || self.queues.iter().any(|queue| queue.is_broken())
     }
 
     /// Takes the capacity over from the device.
@@ -227,15 +236,14 @@ impl<'bound> Data<'bound> {
         let mut pending = KVec::new();
         for index in 0..counts.total()? {
             let polled = index >= counts.default;
+            let number = usize::try_from(index)?;
             let callback = if polled {
                 None
             } else {
-                Some(QueueCallback::<VirtioBlk>::new(
-                    VirtioBlk::used,
-                    usize::try_from(index)?,
-                ))
+                Some(QueueCallback::<VirtioBlk>::new(VirtioBlk::used, number))
             };
-            let name = if polled { c"req_poll" } else { c"req" };
+            let name = if polled { "req_poll" } else { "req" };
+            let name = QueueName::numbered(name, number)?;
             let queue = if module_parameters::direct.value() != 0 {
                 setup.direct_queue(name, callback)?
             } else {
@@ -257,10 +265,10 @@ impl<'bound> Data<'bound> {
     }
 
     /// Returns how many segments a request may have, and how many requests a queue.
-    fn capacity_of_queues(&self, shape: &Shape) -> Result<(u16, u32)> {
+    fn capacity_of_queues(&self) -> Result<(u16, u32)> {
         let size = self.queues.iter().map(|queue| queue.size()).min();
         let size = size.filter(|size| *size > SMALL).ok_or(EINVAL)?;
-        let offered = shape.segments(self.vdev)?;
+        let offered = self.shape.segments(self.vdev)?;
         let indirect =
             module_parameters::direct.value() == 0 && self.features.has(Feature::INDIRECT_DESC);
 
@@ -280,8 +288,8 @@ impl<'bound> Data<'bound> {
 
     /// Makes the disk, and lets the kernel know it.
     fn make_disk(vdev: &'bound Device<Core<'_>>, this: Pin<&'bound Self>) -> Result {
-        let shape = Shape::read(vdev, this.features)?;
-        let (segments, depth) = this.capacity_of_queues(&shape)?;
+        let shape = &this.get_ref().shape;
+        let (segments, depth) = this.capacity_of_queues()?;
         let tags = TagSetOptions::new(this.counts, depth)
             .segments(segments)
             .timeout(TIMEOUT)
@@ -300,11 +308,14 @@ impl<'bound> Data<'bound> {
         if let Some(geometry) = shape.geometry() {
             options = options.geometry(geometry);
         }
-        let options = attributes::add(options, &shape)?;
+        let options = attributes::add(options, shape)?;
 
         let disk = virtio::make_disk::<VirtioBlk, Io>(vdev, options)?;
         this.id.populate(id);
         this.disk.populate(disk.clone());
+        if CLAIM.depends_on_name(vdev) && !attributes::serial(&this)?.is_some_and(is_claimed) {
+            return Err(ENODEV);
+        }
         disk.add()?;
         dev_info!(
             vdev,
@@ -330,6 +341,10 @@ fn counts(offered: u32) -> QueueCounts {
     QueueCounts::new(total - poll).poll(poll)
 }
 
+fn is_claimed(serial: DeviceId) -> bool {
+    CLAIM.names("serial", serial.name())
+}
+
 impl VirtioBlk {
     fn used(this: Pin<&Data<'_>>, index: usize) {
         let Some(queue) = this.queues.get(index) else {
@@ -338,7 +353,7 @@ impl VirtioBlk {
         let done = queue.take_done();
         let mut batch = CompletionBatch::new();
         this.finish(u32::try_from(index).unwrap_or(u32::MAX), done, &mut batch);
-        batch.end();
+        // What is in the batch ends with it.
     }
 }
 
@@ -363,6 +378,10 @@ impl virtio::Driver for VirtioBlk {
         Feature::SECURE_ERASE,
     ]);
 
+    fn claim() -> Option<&'static Claim> {
+        Some(&CLAIM)
+    }
+
     fn probe<'bound>(vdev: &'bound Device<Core<'_>>) -> impl PinInit<Data<'bound>, Error> + 'bound {
         pin_init::pin_init_scope(move || {
             let features = vdev.features::<Self>()?;
@@ -373,20 +392,18 @@ impl virtio::Driver for VirtioBlk {
                 queues.push(KBox::pin_init(IoQueue::new(ring), GFP_KERNEL)?, GFP_KERNEL)?;
             }
             let resize = Work::new::<Self>(vdev, Data::resize)?;
-            let resetter = Resetter::new::<Self>(vdev)?;
+            let recovery = Recovery::new::<Self>(vdev, PATIENCE)?;
             Ok(try_pin_init!(Data {
                 vdev,
                 features,
-                may_unmap: shape.may_unmap(),
+                shape,
                 counts,
                 queues,
                 disk: SetOnce::new(),
                 id: SetOnce::new(),
                 resize,
-                resetter,
-                failures: Atomic::new(0),
-                resetting: Atomic::new(false),
-                dead: Atomic::new(false),
+                recovery,
+                started: Atomic::new(false),
                 deleting: Atomic::new(false),
                 quiesced <- new_mutex!(None),
             }))
@@ -394,7 +411,13 @@ impl virtio::Driver for VirtioBlk {
     }
 
     fn start<'bound>(vdev: &'bound Device<Core<'_>>, this: Pin<&'bound Data<'bound>>) -> Result {
-        Data::make_disk(vdev, this)
+        Data::make_disk(vdev, this)?;
+        this.started.store(true, Relaxed);
+        // What the kernel has looked for on the disk may have been too much for the device.
+        if this.recovery.is_dead() {
+            return Err(EIO);
+        }
+        Ok(())
     }
 
     fn config_changed(this: Pin<&Data<'_>>) {
@@ -402,14 +425,20 @@ impl virtio::Driver for VirtioBlk {
     }
 
     fn suspend<'bound>(_: &'bound Device<Core<'_>>, this: Pin<&'bound Data<'bound>>) -> Result {
-        if let Some(disk) = this.disk.as_ref() {
-            *this.quiesced.lock() = Some(disk.quiesce()?);
-        }
+        let Some(disk) = this.disk.as_ref() else {
+            return Ok(());
+        };
+        // What the device is not given time for is done when it is back. But as long as there are
+        // requests that a processor has made, that cannot be put to sleep.
+        let works = !this.recovery.is_resetting() && !this.recovery.is_dead();
+        let drained = works.then(|| disk.freeze_within(msecs_to_jiffies(DRAIN)));
+        *this.quiesced.lock() = Some(disk.quiesce()?);
+        drop(drained);
         Ok(())
     }
 
     fn release<'bound>(this: Pin<&'bound Data<'bound>>) {
-        let dead = this.dead.load(Relaxed);
+        let dead = this.recovery.is_dead();
         for queue in &this.queues {
             let Some(mut ring) = queue.take_ring() else {
                 continue;
@@ -420,7 +449,7 @@ impl virtio::Driver for VirtioBlk {
                 if dead {
                     drop(request);
                 } else {
-                    request.requeue(Again::WhenKicked);
+                    this.requeue(request, Again::WhenKicked);
                 }
             });
             if drained.is_err() {
@@ -430,7 +459,7 @@ impl virtio::Driver for VirtioBlk {
     }
 
     fn restore<'bound>(vdev: &'bound Device<Core<'_>>, this: Pin<&'bound Data<'bound>>) -> Result {
-        if this.dead.load(Relaxed) {
+        if this.recovery.is_dead() {
             return Err(ENODEV);
         }
         let rings = Data::rings(vdev, this.counts)?;
@@ -441,7 +470,7 @@ impl virtio::Driver for VirtioBlk {
     }
 
     fn resume<'bound>(_: &'bound Device<Core<'_>>, this: Pin<&'bound Data<'bound>>) -> Result {
-        this.resetting.store(false, Relaxed);
+        this.recovery.end();
         *this.quiesced.lock() = None;
         if let Some(disk) = this.disk.as_ref() {
             disk.kick_requeued()?;
@@ -452,8 +481,12 @@ impl virtio::Driver for VirtioBlk {
         Ok(())
     }
 
+    fn show(this: Pin<&Data<'_>>, lines: &mut Lines<'_, '_>) -> fmt::Result {
+        counters::show(&this, lines)
+    }
+
     fn lost(_: &Device<Bound>, this: Pin<&Data<'_>>) {
-        this.dead.store(true, Relaxed);
+        this.recovery.give_up();
         *this.quiesced.lock() = None;
         if let Some(disk) = this.disk.as_ref() {
             // Nobody is left to be told if the disk is being deleted.
