@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sends data over a network, and checks each byte at the other end.
+//!
+//! It runs in a guest and beside it: either can be the server.
+
+mod load;
+mod tcp;
+mod udp;
+mod watch;
+
+use anyhow::{Context, Result, bail};
+use lexopt::prelude::*;
+use std::{path::PathBuf, process::ExitCode, thread, time::Duration};
+use tcp::Server;
+
+const USAGE: &str = "\
+netcheck serve [OPTION ...]             answer TCP and UDP, until it is killed
+netcheck tcp ADDRESS [OPTION ...]       move bytes over TCP, in both directions at once
+    --up BYTES, --down BYTES            how many, in which direction (0)
+netcheck udp ADDRESS SIZE ...           have datagrams of these sizes answered
+netcheck load ADDRESS --stop FILE       move what it can until there is such a file
+    --streams N                         on N connections (2)
+    --patience SECONDS                  over TCP, nothing may move for so long (25)
+netcheck print                          print the text of datagrams, until it is killed
+netcheck watch                          print the text of frames of a type of our own
+    --port PORT                         of the server (7000)
+";
+
+struct Arguments {
+    words: Vec<String>,
+    port: u16,
+    up: u64,
+    down: u64,
+    streams: u64,
+    patience: u64,
+    stop: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match call() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("netcheck: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse() -> Result<Arguments> {
+    let mut arguments = Arguments {
+        words: Vec::new(),
+        port: 7000,
+        up: 0,
+        down: 0,
+        streams: 2,
+        patience: 25,
+        stop: None,
+    };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("port") => arguments.port = parser.value()?.parse()?,
+            Long("up") => arguments.up = parser.value()?.parse()?,
+            Long("down") => arguments.down = parser.value()?.parse()?,
+            Long("streams") => arguments.streams = parser.value()?.parse()?,
+            Long("patience") => arguments.patience = parser.value()?.parse()?,
+            Long("stop") => arguments.stop = Some(parser.value()?.into()),
+            Value(word) => arguments.words.push(word.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(arguments)
+}
+
+fn call() -> Result<()> {
+    let arguments = parse()?;
+    let mut words = arguments.words.iter().map(String::as_str);
+    let command = words.next().unwrap_or_default();
+    let port = arguments.port;
+    let mut server = || -> Result<Server> {
+        let word = words.next().context("an address is missing")?;
+        Ok(Server {
+            address: word
+                .parse()
+                .with_context(|| format!("not an address: {word}"))?,
+            port,
+            patience: Duration::from_secs(arguments.patience),
+        })
+    };
+    match command {
+        "serve" => {
+            let udp = thread::spawn(move || udp::serve(port));
+            tcp::serve(port)?;
+            udp.join().ok().context("a thread panics")?
+        }
+        "tcp" => tcp::transfer(&server()?, 1, arguments.up, arguments.down),
+        "udp" => {
+            let server = server()?;
+            let sizes: Result<Vec<usize>, _> = words.map(str::parse).collect();
+            let again = udp::exchange(&server, &sizes.context("not a size")?)?;
+            println!("{again} sent again");
+            Ok(())
+        }
+        "load" => {
+            let stop = arguments.stop.as_deref().context("--stop is missing")?;
+            load::run(&server()?, arguments.streams, stop)
+        }
+        "print" => udp::print(port),
+        "watch" => watch::run(),
+        _ => {
+            print!("{USAGE}");
+            bail!("there is no command {command}")
+        }
+    }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Datagrams, which the server answers with their complement. They may get lost; one that comes must
+//! be right.
+
+use crate::tcp::{Corrupt, Server};
+use anyhow::{Context, Result, bail, ensure};
+use netcheck::pattern::{answer, datagram};
+use std::{
+    io::ErrorKind,
+    net::UdpSocket,
+    time::{Duration, Instant},
+};
+
+/// The largest datagram, and a byte more to notice one that is too long.
+const BUFFER: usize = 65536;
+
+/// How long an answer may take before the datagram is sent again: that may be on a busy host.
+const WAIT: Duration = Duration::from_millis(1000);
+
+/// How often.
+const ATTEMPTS: u32 = 12;
+
+/// The error of a datagram that is too long for any path (`EMSGSIZE`).
+const TOO_LONG: i32 = 90;
+
+/// What the server says if a datagram was not right.
+const WRONG: &[u8] = b"netcheck: this datagram was not right";
+
+/// Answers until the process ends.
+pub fn serve(port: u16) -> Result<()> {
+    let socket = UdpSocket::bind(("::", port)).context("binding for UDP")?;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        // An error may be that of an earlier answer that nobody took.
+        let Ok((size, client)) = socket.recv_from(&mut buffer) else {
+            continue;
+        };
+        if buffer[..size] == datagram(size) {
+            let _ = socket.send_to(&answer(size), client);
+        } else {
+            println!("udp: CORRUPT: a datagram of {size} bytes from {client}");
+            let _ = socket.send_to(WRONG, client);
+        }
+    }
+}
+
+/// Sends a datagram of each size, and waits for its answer. Returns how many were sent again.
+pub fn exchange(to: &Server, sizes: &[usize]) -> Result<u32> {
+    let any = if to.address.is_ipv4() {
+        "0.0.0.0"
+    } else {
+        "::"
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect((to.address, to.port))?;
+    let mut again = 0;
+    for &size in sizes {
+        let mut attempt = 1;
+        while !try_once(&socket, size).with_context(|| format!("a datagram of {size} bytes"))? {
+            ensure!(
+                attempt < ATTEMPTS,
+                "a datagram of {size} bytes has no answer after {ATTEMPTS} attempts"
+            );
+            attempt += 1;
+            again += 1;
+        }
+    }
+    Ok(again)
+}
+
+/// Returns whether the answer came.
+fn try_once(socket: &UdpSocket, size: usize) -> Result<bool> {
+    match socket.send(&datagram(size)) {
+        Ok(_) => {}
+        // There is no memory, link, route or server now, or this is told of an earlier one.
+        Err(error) if error.raw_os_error() != Some(TOO_LONG) => {
+            std::thread::sleep(WAIT / 4);
+            return Ok(false);
+        }
+        Err(error) => return Err(error).context("it cannot be sent"),
+    }
+    let deadline = Instant::now() + WAIT;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        socket.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        let got = match socket.recv(&mut buffer) {
+            Ok(count) => &buffer[..count],
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Ok(false);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(_) => {
+                std::thread::sleep(WAIT / 4);
+                return Ok(false);
+            }
+        };
+        if got == WRONG {
+            bail!(Corrupt(format!("{size} bytes to the server")));
+        }
+        // Late answers to earlier ones may come, too.
+        if got != answer(got.len()) {
+            bail!(Corrupt(format!("{} bytes from the server", got.len())));
+        }
+        if got.len() == size {
+            return Ok(true);
+        }
+    }
+}
+
+/// Prints the text of the datagrams that come to a port, until the process ends.
+pub fn print(port: u16) -> Result<()> {
+    let socket = UdpSocket::bind(("::", port)).context("binding for UDP")?;
+    println!("ready");
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let size = socket.recv(&mut buffer)?;
+        println!("{}", String::from_utf8_lossy(&buffer[..size]).trim_end());
+    }
+}
