@@ -3,7 +3,6 @@
 //! Disks.
 
 mod config;
-mod data;
 mod disk;
 mod serve;
 mod storage;
@@ -11,16 +10,18 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Medium, Options, feature};
+pub use config::{Medium, Options};
 
 use crate::{
+    claim::{Lies, change_features, hex},
     class::{Answer, Class},
+    data::Data,
+    log::warning,
     memory::Memory,
     ring::Buffer,
-    rule::{Action, Facts},
+    rule::{Action, Facts, Scope},
 };
 use anyhow::{Context, Result, bail, ensure};
-use data::Data;
 use disk::Disk;
 use serde_json::{Value, json};
 use std::mem::offset_of;
@@ -58,8 +59,8 @@ pub struct Blk {
     disk: Disk,
     /// What is true.
     layout: ConfigLayout,
-    /// What is said instead: offsets in the configuration space, and bytes.
-    lies: Vec<(usize, Vec<u8>)>,
+    /// What is said instead.
+    lies: Lies,
     offered: FeatureSet,
     accepted: Option<Accepted>,
     rules: Option<RequestRules>,
@@ -82,7 +83,7 @@ impl Blk {
         let mut disk = Self {
             disk: Disk::new(storage),
             layout,
-            lies: Vec::new(),
+            lies: Lies::default(),
             offered,
             accepted: None,
             rules: None,
@@ -109,12 +110,12 @@ impl Blk {
         let config = virtio_wire::blk::Config::parse(&self.layout.to_bytes(), accepted);
         self.rules = config
             .and_then(|config| RequestRules::new(&config, access))
-            .inspect_err(|error| eprintln!("no request can be served: {error}"))
+            .inspect_err(|error| warning!("no request can be served: {error}"))
             .ok();
         let write_back = accepted.has(Feature::FLUSH)
             && (!accepted.has(Feature::CONFIG_WCE) || self.layout.writeback != 0);
         if let Err(error) = self.disk.set_write_back(write_back) {
-            eprintln!("the cache cannot be flushed: {error}");
+            warning!("the cache cannot be flushed: {error}");
         }
     }
 
@@ -130,21 +131,12 @@ impl Blk {
     }
 
     fn lie(&mut self, arguments: &Value) -> Result<Answer> {
-        let lies = config::lies(arguments)?;
-        if lies.is_empty() {
-            self.lies.clear();
-        }
-        self.lies.extend(lies);
+        self.lies.change(arguments, config::field)?;
         Ok(Answer {
             value: json!({ "config": hex(&self.config()) }),
             config_changed: arguments["notify"].as_bool().unwrap_or(true),
         })
     }
-}
-
-/// Writes bytes as a text.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Class for Blk {
@@ -162,6 +154,9 @@ impl Class for Blk {
         "unknown",
     ];
 
+    const SCOPE: Scope = Scope::Disk;
+    const RECORDED: bool = true;
+
     fn offers(&self) -> u64 {
         u64::try_from(self.offered.bits()).unwrap_or(0)
     }
@@ -172,12 +167,7 @@ impl Class for Blk {
 
     fn config(&self) -> Vec<u8> {
         let mut bytes = self.layout.to_bytes().to_vec();
-        for (offset, lie) in &self.lies {
-            let end = offset + lie.len();
-            if let Some(there) = bytes.get_mut(*offset..end) {
-                there.copy_from_slice(lie);
-            }
-        }
+        self.lies.tell(&mut bytes);
         bytes
     }
 
@@ -202,7 +192,7 @@ impl Class for Blk {
         self.renew();
     }
 
-    fn read(&mut self, memory: &Memory, buffer: &Buffer) -> Result<(Facts, Job)> {
+    fn read(&mut self, memory: &Memory, _queue: usize, buffer: &Buffer) -> Result<(Facts, Job)> {
         let readable: Data = buffer.readable().collect();
         let writable: Data = buffer.writable().collect();
         let header_length = u64::try_from(RequestHeader::SIZE)?;
@@ -235,8 +225,8 @@ impl Class for Blk {
             _ => None,
         };
         let facts = Facts {
-            operation: operation(kind),
             sectors,
+            ..Facts::of(operation(kind))
         };
         let job = Job {
             kind,
@@ -259,7 +249,7 @@ impl Class for Blk {
                 .context("sectors is no number")
                 .and_then(|sectors| self.resize(sectors)),
             "config" => self.lie(arguments),
-            "features" => config::change_features(&mut self.offered, arguments).map(|()| {
+            "features" => change_features(&mut self.offered, arguments).map(|()| {
                 json!({ "features": self.offered.to_string(), "bits": self.offers() }).into()
             }),
             "power-cut" => {

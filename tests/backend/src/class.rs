@@ -2,7 +2,12 @@
 
 //! What a class of devices adds to the queues.
 
-use crate::{memory::Memory, ring::Buffer, rule::Action, rule::Facts};
+use crate::{
+    memory::Memory,
+    ring::Buffer,
+    rule::{Action, Facts, Scope},
+    wake::Waker,
+};
 use anyhow::Result;
 use serde_json::Value;
 
@@ -14,11 +19,61 @@ pub trait Class: std::fmt::Debug + Send + 'static {
     /// What a rule can call a request.
     const OPERATIONS: &'static [&'static str];
 
+    /// Which actions make sense for it, beside those of all.
+    const SCOPE: Scope;
+
+    /// Whether what is in flight is recorded, for another backend to serve it.
+    const RECORDED: bool;
+
     /// Returns the features that the device offers.
     fn offers(&self) -> u64;
 
     /// Returns the number of queues.
     fn queues(&self) -> u16;
+
+    /// Returns the number of queues, as QEMU counts them.
+    fn announced(&self) -> u16 {
+        self.queues()
+    }
+
+    /// Takes what wakes the device: see [`collect`](Self::collect).
+    fn set_waker(&mut self, _waker: Waker) {}
+
+    /// Returns what a queue is used for.
+    fn queue_use(&self, _queue: usize) -> Use {
+        Use::Requests
+    }
+
+    /// Takes note that a queue runs, or does not any more.
+    fn enable(&mut self, _queue: usize, _enabled: bool) {}
+
+    /// Takes what has come for the driver, after the device was woken.
+    fn collect(&mut self) {}
+
+    /// Returns what is next for the driver in a queue that is filled.
+    fn next(&mut self, _queue: usize) -> Option<Next> {
+        None
+    }
+
+    /// Returns the bytes of what is next, as they are on the wire.
+    fn peek(&self, _queue: usize) -> Option<&[u8]> {
+        None
+    }
+
+    /// Leaves out what is next.
+    fn skip(&mut self, _queue: usize) {}
+
+    /// Writes what is next to buffers, and returns a job for each of them, which is served as any
+    /// other. An error ends the use of the queue.
+    fn fill(
+        &mut self,
+        _memory: &Memory,
+        _queue: usize,
+        _buffers: &[Buffer],
+        _actions: &[Action],
+    ) -> Result<Vec<Self::Job>> {
+        Ok(Vec::new())
+    }
 
     /// Returns the configuration space, as the driver sees it.
     fn config(&self) -> Vec<u8>;
@@ -29,8 +84,13 @@ pub trait Class: std::fmt::Debug + Send + 'static {
     /// Takes the features that the driver has accepted.
     fn accept(&mut self, features: u64);
 
-    /// Reads a request. An error ends the use of the queue.
-    fn read(&mut self, memory: &Memory, buffer: &Buffer) -> Result<(Facts, Self::Job)>;
+    /// Reads a request of a queue. An error ends the use of the queue.
+    fn read(
+        &mut self,
+        memory: &Memory,
+        queue: usize,
+        buffer: &Buffer,
+    ) -> Result<(Facts, Self::Job)>;
 
     /// Serves a request, and returns how many bytes were written to it.
     fn serve(&mut self, memory: &Memory, job: &Self::Job, actions: &[Action]) -> u32;
@@ -44,6 +104,28 @@ pub trait Class: std::fmt::Debug + Send + 'static {
 
     /// Makes everything stable, at the end.
     fn finish(&mut self) -> Result<()>;
+}
+
+/// What a queue is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Its buffers are requests, which are taken when they come.
+    Requests,
+    /// The same, and while QEMU has not enabled the queue, they are taken and left out.
+    Stream,
+    /// Its buffers are filled when there is something for the driver.
+    Filled,
+}
+
+/// What is next for the driver.
+#[derive(Clone, Debug)]
+pub struct Next {
+    /// What rules can ask about it.
+    pub facts: Facts,
+    /// How many bytes it has.
+    pub length: usize,
+    /// Whether it may be in several buffers.
+    pub several: bool,
 }
 
 /// What a command returns.

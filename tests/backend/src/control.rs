@@ -2,11 +2,19 @@
 
 //! The control socket: a line of JSON for each command, and one for its answer.
 
+mod tell;
+mod top;
+
+pub use tell::tell;
+pub use top::top;
+
 use crate::{
     class::{Answer, Class},
     device::{Device, die},
+    log::warning,
     order::Order,
     queue::Storm,
+    replay::Recorder,
     service::Shared,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -25,10 +33,16 @@ use std::{
 pub const COMMANDS: &[(&str, &str)] = &[
     ("counters", "tell what was counted"),
     (
+        "explain",
+        "tell in words why QUEUE, or each, does not go on",
+    ),
+    (
         "inject",
-        "add a rule: do, value, op, sector, queue, skip, count",
+        "add a rule: do, value, op, sector, length, protocol, pattern, queue, at, after,\n\
+         \x20                skip, count, percent, seed",
     ),
     ("rules", "list the rules"),
+    ("acts", "list what the rules did, the last 1000 times"),
     ("clear", "remove rule RULE, or all"),
     ("pause", "take nothing from queue QUEUE, or from all"),
     ("resume", "go on"),
@@ -117,7 +131,18 @@ impl<C: Class> Device<C> {
                 let rule = self.rules.add(arguments, C::OPERATIONS)?;
                 return Ok(json!({ "rule": rule }));
             }
+            "explain" => {
+                let mut words = serde_json::Map::new();
+                for index in self.chosen(arguments)? {
+                    if let Some(queue) = self.queues.get(index) {
+                        let used_for = self.class.queue_use(index);
+                        words.insert(index.to_string(), queue.explain(used_for).into());
+                    }
+                }
+                return Ok(words.into());
+            }
             "rules" => return Ok(self.rules.list()),
+            "acts" => return Ok(self.rules.acts()),
             "clear" => self.rules.remove(number(arguments, "rule")?)?,
             "pause" | "resume" => {
                 for index in self.chosen(arguments)? {
@@ -203,7 +228,12 @@ impl<C: Class> Device<C> {
 }
 
 /// Listens for who wants to control these devices. The last sender to `quit` ends the program.
-pub fn listen(path: &Path, devices: Vec<Arc<dyn Controlled>>, quit: UnixStream) -> Result<()> {
+pub fn listen(
+    path: &Path,
+    devices: Vec<Arc<dyn Controlled>>,
+    recorder: Option<Recorder>,
+    quit: UnixStream,
+) -> Result<()> {
     let _ = fs::remove_file(path);
     let listener =
         UnixListener::bind(path).with_context(|| format!("listening at {}", path.display()))?;
@@ -211,11 +241,12 @@ pub fn listen(path: &Path, devices: Vec<Arc<dyn Controlled>>, quit: UnixStream) 
     thread::spawn(move || {
         for connection in listener.incoming().flatten() {
             let devices = Arc::clone(&devices);
+            let recorder = recorder.clone();
             let Ok(quit) = quit.try_clone() else { continue };
             // Who hangs up ends the thread.
             thread::spawn(move || {
-                if let Err(error) = talk(&connection, &devices, &quit) {
-                    eprintln!("control: {error:#}");
+                if let Err(error) = talk(&connection, &devices, recorder.as_ref(), &quit) {
+                    warning!("control: {error:#}");
                 }
             });
         }
@@ -227,6 +258,7 @@ pub fn listen(path: &Path, devices: Vec<Arc<dyn Controlled>>, quit: UnixStream) 
 fn talk(
     connection: &UnixStream,
     devices: &[Arc<dyn Controlled>],
+    recorder: Option<&Recorder>,
     mut quit: &UnixStream,
 ) -> Result<()> {
     let mut answers = connection;
@@ -238,7 +270,12 @@ fn talk(
                 quit.write_all(&[0])?;
                 (Ok(json!({})), command.get("id"))
             }
-            Ok(command) => (execute(command, devices), command.get("id")),
+            Ok(command) => {
+                if let (Some(recorder), Ok(device)) = (recorder, chosen(command, devices)) {
+                    recorder.note_command(&device.name(), command);
+                }
+                (execute(command, devices), command.get("id"))
+            }
             Err(error) => (Err(anyhow::anyhow!("no JSON: {error}")), None),
         };
         let mut answer = match result {
@@ -253,19 +290,26 @@ fn talk(
     Ok(())
 }
 
+/// Returns the device that a command names, or the only one.
+fn chosen<'a>(
+    command: &Value,
+    devices: &'a [Arc<dyn Controlled>],
+) -> Result<&'a Arc<dyn Controlled>> {
+    match (command["device"].as_str(), devices) {
+        (Some(wanted), _) => devices
+            .iter()
+            .find(|device| device.name() == wanted)
+            .with_context(|| format!("there is no device {wanted}")),
+        (None, [only]) => Ok(only),
+        (None, _) => bail!("device is missing"),
+    }
+}
+
 /// Executes a command with the device that it names, or with the only one.
-fn execute(command: &Value, devices: &[Arc<dyn Controlled>]) -> Result<Value> {
+pub fn execute(command: &Value, devices: &[Arc<dyn Controlled>]) -> Result<Value> {
     let name = command["command"].as_str().context("command is missing")?;
     if name == "devices" {
         return Ok(devices.iter().map(|device| device.name()).collect());
     }
-    let device = match (command["device"].as_str(), devices) {
-        (Some(wanted), _) => devices
-            .iter()
-            .find(|device| device.name() == wanted)
-            .with_context(|| format!("there is no device {wanted}"))?,
-        (None, [only]) => only,
-        (None, _) => bail!("device is missing"),
-    };
-    device.execute(name, command)
+    chosen(command, devices)?.execute(name, command)
 }

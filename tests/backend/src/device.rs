@@ -5,13 +5,22 @@
 //! Everything here happens under the lock of the device: messages of QEMU, notifications of the
 //! driver, time that has come, and commands of the control socket.
 
+mod fill;
+mod late;
+
+pub use late::After;
+
 use crate::{
-    class::Class,
+    class::{Class, Use},
+    data::Data,
+    log::{detail, note, warning},
     memory::{Area, Memory},
     order::Order,
-    queue::{Done, Queue, Waiting},
-    ring::{Form, Ring, inflight},
-    rule::{Action, Rules},
+    queue::{Done, Join, Queue, Waiting},
+    replay::Recorder,
+    ring::{Buffer, Form, Ring, inflight},
+    rule::{Action, Facts, Rules},
+    wake::Waker,
 };
 use rustix::event::epoll;
 use std::{
@@ -28,6 +37,9 @@ const GATE_PATIENCE: Duration = Duration::from_millis(10);
 
 /// After how many buffers the driver is notified, though there are more.
 const BATCH: usize = 64;
+
+/// How much of a request is searched for patterns.
+const MOST_SEARCHED: usize = 1 << 20;
 
 /// What events of epoll are called.
 pub mod token {
@@ -90,6 +102,8 @@ pub struct Device<C: Class> {
     pub record: Option<Record>,
     /// What is done to which requests.
     pub rules: Rules,
+    /// Where it is noted what rules do.
+    pub recorder: Option<Recorder>,
     /// In which order buffers are returned, if the driver does not ask for one.
     pub order: Order,
     /// How long each request takes.
@@ -97,7 +111,7 @@ pub struct Device<C: Class> {
     /// What happened.
     pub counters: Counters,
     epoll: Arc<OwnedFd>,
-    wake: Arc<OwnedFd>,
+    waker: Waker,
 }
 
 /// Returns whether a feature of rings is in a set.
@@ -107,7 +121,8 @@ fn has(features: u64, feature: Feature<Entropy>) -> bool {
 
 impl<C: Class> Device<C> {
     /// Makes a device.
-    pub fn new(name: &str, class: C, epoll: Arc<OwnedFd>, wake: Arc<OwnedFd>) -> Self {
+    pub fn new(name: &str, mut class: C, epoll: Arc<OwnedFd>, waker: Waker) -> Self {
+        class.set_waker(waker.clone());
         let queues = (0..class.queues()).map(|_| Queue::new()).collect();
         Self {
             name: name.to_owned(),
@@ -119,19 +134,19 @@ impl<C: Class> Device<C> {
             channel: None,
             connection: None,
             record: None,
-            rules: Rules::default(),
+            rules: Rules::new(C::SCOPE),
+            recorder: None,
             order: Order::default(),
             latency: Duration::ZERO,
             counters: Counters::default(),
             epoll,
-            wake,
+            waker,
         }
     }
 
     /// Has the loop look at the time again.
     pub fn wake(&self) {
-        // A counter that is full wakes, too.
-        let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
+        self.waker.wake();
     }
 
     fn form(&self) -> Form {
@@ -155,7 +170,7 @@ impl<C: Class> Device<C> {
             let number = token::KICK + u64::try_from(index).unwrap_or(0);
             let data = epoll::EventData::new_u64(number);
             if let Err(error) = epoll::add(&*self.epoll, &kick, data, epoll::EventFlags::IN) {
-                eprintln!("{}: a queue cannot be waited for: {error}", self.name);
+                warning!("{}: a queue cannot be waited for: {error}", self.name);
             }
             queue.kick = Some(kick);
         }
@@ -182,6 +197,8 @@ impl<C: Class> Device<C> {
         match Ring::new(&self.memory, &queue.setup, form, record) {
             Ok(ring) => {
                 let resumed = ring.to_resume();
+                let size = queue.setup.size;
+                note!("{}: queue {index} of {size} starts: {form:?}", self.name);
                 queue.start(ring, order);
                 queue.counters.resumed += u64::try_from(resumed).unwrap_or(0);
                 if resumed > 0 {
@@ -214,6 +231,9 @@ impl<C: Class> Device<C> {
             return 0;
         };
         let base = queue.ring.as_ref().map_or(queue.setup.base, Ring::base);
+        if queue.ring.is_some() {
+            note!("{}: queue {index} stops at {base:#x}", self.name);
+        }
         queue.stop();
         base
     }
@@ -229,6 +249,9 @@ impl<C: Class> Device<C> {
             queue.call = None;
             queue.error = None;
             queue.enabled = false;
+        }
+        for index in 0..self.queues.len() {
+            self.class.enable(index, false);
         }
         self.accepted = 0;
         self.class.accept(0);
@@ -270,9 +293,12 @@ impl<C: Class> Device<C> {
         queue.counters.kicks += 1;
         let taken = queue.counters.taken;
         self.run(index);
+        // The driver need not know whether there is something to fill a buffer with.
+        let filled = self.class.queue_use(index) == Use::Filled;
         if let Some(queue) = self.queues.get_mut(index)
             && queue.counters.taken == taken
             && !queue.paused
+            && !filled
         {
             queue.counters.empty_kicks += 1;
         }
@@ -280,8 +306,14 @@ impl<C: Class> Device<C> {
 
     /// Takes what there is in a queue, and serves it.
     pub fn run(&mut self, index: usize) {
+        let used_for = self.class.queue_use(index);
+        if used_for == Use::Filled {
+            return self.fill(index);
+        }
+        let stream = used_for == Use::Stream;
+        let runs = |queue: &&mut Queue<_>| queue.runs() || (stream && queue.streams());
         loop {
-            let Some(queue) = self.queues.get_mut(index).filter(|queue| queue.runs()) else {
+            let Some(queue) = self.queues.get_mut(index).filter(runs) else {
                 return;
             };
             let taken = match queue.take(&self.memory, BATCH) {
@@ -316,7 +348,7 @@ impl<C: Class> Device<C> {
     }
 
     /// Takes a buffer: it is served now, later, or never.
-    fn take(&mut self, index: usize, buffer: crate::ring::Buffer) {
+    fn take(&mut self, index: usize, buffer: Buffer) {
         let Some(queue) = self.queues.get_mut(index) else {
             return;
         };
@@ -324,15 +356,65 @@ impl<C: Class> Device<C> {
             // The queue has ended with one that came before.
             return;
         }
-        let (facts, job) = match self.class.read(&self.memory, &buffer) {
+        let (facts, job) = match self.class.read(&self.memory, index, &buffer) {
             Ok(read) => read,
             Err(error) => return queue.fail(&format!("{error:#}")),
         };
+        let bytes = if self.rules.look_for_patterns() {
+            self.bytes(&buffer)
+        } else {
+            Vec::new()
+        };
+        let actions = self.apply(&facts, index, &bytes);
+        self.accept_job(index, (buffer, job), actions, Join::Last);
+    }
+
+    /// Returns what the driver sends.
+    fn bytes(&self, buffer: &Buffer) -> Vec<u8> {
+        let data: Data = buffer.readable().collect();
+        let length = usize::try_from(data.length()).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; length.min(MOST_SEARCHED)];
+        // What cannot be read is what the request fails for.
+        let _ = data.cursor().read(&self.memory, &mut bytes);
+        bytes
+    }
+
+    /// Returns what rules say of a request that has these bytes.
+    fn apply(&mut self, facts: &Facts, index: usize, bytes: &[u8]) -> Vec<Action> {
+        let queue = u16::try_from(index).unwrap_or(u16::MAX);
+        let before = self.rules.acted();
+        let actions = self.rules.apply(facts, queue, bytes);
+        if let Some(recorder) = &self.recorder {
+            for act in self.rules.acts_after(before) {
+                recorder.note_rule(&self.name, act);
+            }
+        }
+        if !actions.is_empty() {
+            detail!(
+                "{}: {} of queue {index}: {actions:?}",
+                self.name,
+                facts.operation
+            );
+        }
+        actions
+    }
+
+    /// Serves a request now, later, or never.
+    fn accept_job(
+        &mut self,
+        index: usize,
+        (buffer, job): (Buffer, C::Job),
+        actions: Vec<Action>,
+        join: Join,
+    ) {
+        let Some(queue) = self.queues.get_mut(index) else {
+            return;
+        };
+        if queue.ring.is_none() {
+            return;
+        }
         let number = queue.number;
         queue.number += 1;
-        let actions = self
-            .rules
-            .apply(&facts, u16::try_from(index).unwrap_or(u16::MAX));
         let mut delay = self.latency;
         let mut hold = false;
         for action in &actions {
@@ -349,6 +431,7 @@ impl<C: Class> Device<C> {
             buffer,
             job,
             actions,
+            join,
             ready: (!hold).then(|| Instant::now() + delay),
         };
         if hold || !delay.is_zero() {
@@ -365,9 +448,10 @@ impl<C: Class> Device<C> {
             buffer,
             job,
             actions,
+            join,
             ..
         } = waiting;
-        let written = self.class.serve(&self.memory, &job, &actions);
+        let written = self.serve_job(index, &buffer, job, &actions);
         let Some(queue) = self.queues.get_mut(index) else {
             return;
         };
@@ -375,6 +459,7 @@ impl<C: Class> Device<C> {
             buffer,
             written,
             actions,
+            join,
         };
         let ready = queue.gate.put(number, done);
         queue.gate_limit = queue.gate.waits().then(|| Instant::now() + GATE_PATIENCE);
@@ -386,6 +471,15 @@ impl<C: Class> Device<C> {
             return;
         };
         for done in ready {
+            if queue.joins(done) {
+                continue;
+            }
+            if let Some((bytes, seed)) = late::scribbles(&done.actions)
+                && let Some(ring) = &mut queue.ring
+                && let Err(error) = ring.scribble(bytes, seed)
+            {
+                return queue.fail(&error);
+            }
             let muted = done.actions.contains(&Action::Mute);
             let mut result = Ok(());
             if muted {
@@ -469,12 +563,14 @@ impl<C: Class> Device<C> {
             if queue.gate_limit.is_some_and(|limit| limit <= now) {
                 self.release_gate(index);
             }
+            self.do_late(index, now);
             let Some(queue) = self.queues.get(index) else {
                 continue;
             };
             let times = queue.waiting.iter().filter_map(|waiting| waiting.ready);
             let storm = queue.storm.iter().map(|storm| storm.next);
-            let here = times.chain(storm).chain(queue.gate_limit).min();
+            let late = queue.after.iter().map(|after| after.ready);
+            let here = times.chain(storm).chain(late).chain(queue.gate_limit).min();
             next = [next, here].into_iter().flatten().min();
         }
         next
@@ -493,7 +589,7 @@ impl<C: Class> Device<C> {
             .collect();
         match channel.write_all(&message) {
             Ok(()) => self.counters.config_changes += 1,
-            Err(error) => eprintln!("{}: QEMU cannot be told: {error}", self.name),
+            Err(error) => warning!("{}: QEMU cannot be told: {error}", self.name),
         }
     }
 }

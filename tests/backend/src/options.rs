@@ -2,38 +2,31 @@
 
 //! The command line.
 
-use crate::{blk, control::COMMANDS, rule::ACTIONS, service::Meeting};
-use anyhow::{Context, Result, bail, ensure};
+mod file;
+mod help;
+mod keys;
+mod pages;
+mod qemu;
+
+use crate::{
+    blk,
+    claim::feature,
+    log::Level,
+    net,
+    port::{self, Large},
+    service::Meeting,
+};
+use anyhow::{Context, Result, anyhow, ensure};
+#[cfg(test)]
+pub use keys::mac;
+use keys::{Keys, PortKeys, size};
 use lexopt::prelude::*;
-use std::path::PathBuf;
+pub use qemu::arguments as qemu_arguments;
+use serde_json::{Value, json};
+use std::{path::PathBuf, time::Duration};
 
-const USAGE: &str = "\
-virtio-backend [--control PATH] DEVICE ...
-
-Serves virtio devices over vhost-user, and lies on request. It ends on SIGTERM.
-
-    --control PATH   listen at this socket for commands
-    --blk SPEC       a disk, as KEY=VALUE,...
-
-Keys of a disk:
-
-    name=NAME           what it is called on the control socket (blk0, ...)
-    socket=PATH         listen here for QEMU (a chardev with reconnect-ms=...)
-    connect=PATH        or connect to QEMU here (a chardev with server=on)
-    file=PATH           its sectors are in this file,
-    ram=SIZE            or in memory (64M, ...),
-    null=SIZE           or they are all zeroes
-    read-only           it cannot be written
-    write-through       its cache writes through, until the driver switches that
-    serial=TEXT         its name for the guest
-    queues=N            the most queues (8): QEMU uses one for each CPU
-    block-size=N        bytes in a block (512)
-    physical-exponent=N a physical block has 2^N blocks (3)
-    segments=N          the most segments in a request (126)
-    segment-bytes=N     the most bytes in a segment
-    latency=US          each request takes so many microseconds
-    without=F:F:...     features that are not offered, such as ring_packed:flush
-";
+/// What the switch is called on the control socket.
+pub const SWITCH: &str = "switch";
 
 /// A device to be.
 #[derive(Debug)]
@@ -45,93 +38,203 @@ pub struct DeviceOptions {
     /// How many microseconds each request takes.
     pub latency: u64,
     /// What it is.
-    pub blk: blk::Options,
+    pub kind: Kind,
+}
+
+/// What a device is.
+#[derive(Debug)]
+pub enum Kind {
+    /// A disk.
+    Blk(blk::Options),
+    /// A network device.
+    Net(net::Options),
 }
 
 /// What the program is to do.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Options {
     /// Where to listen for commands.
     pub control: Option<PathBuf>,
+    /// What to tell the backend that listens there; if there is anything, nothing is served.
+    pub tell: Vec<String>,
+    /// What is said on standard error.
+    pub log: Level,
+    /// Whether to show what goes on in that backend, instead.
+    pub top: bool,
+    /// Where to listen for who wants metrics.
+    pub metrics: Option<String>,
+    /// Where to write down what is done to drivers.
+    pub record: Option<PathBuf>,
+    /// What is done to them again.
+    pub replay: Option<PathBuf>,
     /// The devices.
     pub devices: Vec<DeviceOptions>,
+    /// What is done to requests from the beginning, as commands of the control socket.
+    pub rules: Vec<Value>,
+    /// What else is at the switch.
+    pub ports: Vec<port::Options>,
+    /// How long the switch remembers addresses.
+    pub ageing: Duration,
 }
 
 /// Reads the command line. Returns nothing if it asks only for help.
 pub fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>> {
-    let mut options = Options::default();
+    let mut options = Options {
+        control: None,
+        tell: Vec::new(),
+        log: Level::Warn,
+        top: false,
+        metrics: None,
+        record: None,
+        replay: None,
+        devices: Vec::new(),
+        rules: Vec::new(),
+        ports: Vec::new(),
+        ageing: Duration::from_secs(300),
+    };
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("control") => options.control = Some(arguments.value()?.into()),
-            Long("blk") => {
+            Long("tell") => options.tell.push(arguments.value()?.string()?),
+            Long("log") => options.log = Level::named(&arguments.value()?.string()?)?,
+            Long("top") => options.top = true,
+            Long("metrics") => options.metrics = Some(arguments.value()?.string()?),
+            Long("record") => options.record = Some(arguments.value()?.into()),
+            Long("replay") => options.replay = Some(arguments.value()?.into()),
+            Long("ageing") => {
+                options.ageing = Duration::from_secs(arguments.value()?.parse()?);
+            }
+            Long("config") => {
+                let path = PathBuf::from(arguments.value()?);
+                file::read(&path, &mut options).with_context(|| path.display().to_string())?;
+            }
+            Long(kind @ ("blk" | "net" | "port")) => {
+                let kind = kind.to_owned();
                 let spec = arguments.value()?.string()?;
-                let number = options.devices.len();
-                let device = disk(&spec, number).with_context(|| format!("--blk {spec}"))?;
-                options.devices.push(device);
+                add(&mut options, &kind, Keys::of(&spec))
+                    .with_context(|| format!("--{kind} {spec}"))?;
+            }
+            Long("rule") => {
+                let spec = arguments.value()?.string()?;
+                let rule = rule(&Keys::of(&spec)).with_context(|| format!("--rule {spec}"))?;
+                options.rules.push(rule);
             }
             Long("help") | Short('h') => {
-                print!("{}", help());
+                print!("{}", help::help());
+                return Ok(None);
+            }
+            Long("man") => {
+                print!("{}", pages::man());
+                return Ok(None);
+            }
+            Long("completion") => {
+                print!("{}", pages::completion());
                 return Ok(None);
             }
             other => return Err(other.unexpected().into()),
         }
     }
-    ensure!(
-        !options.devices.is_empty(),
-        "there is no device; see --help"
-    );
-    let mut names: Vec<_> = options.devices.iter().map(|device| &device.name).collect();
-    names.sort();
-    names.dedup();
-    ensure!(
-        names.len() == options.devices.len(),
-        "two devices have the same name"
-    );
+    if options.tell.is_empty() && !options.top {
+        ensure!(
+            !options.devices.is_empty(),
+            "there is no device; see --help"
+        );
+    } else {
+        ensure!(options.control.is_some(), "--tell and --top need --control");
+        ensure!(
+            options.devices.is_empty() && options.ports.is_empty(),
+            "who tells or watches another backend serves nothing"
+        );
+    }
+    let devices = options.devices.iter().map(|device| device.name.as_str());
+    let ports = options.ports.iter().map(|port| port.port.name.as_str());
+    let mut names: Vec<_> = devices.chain(ports).chain([SWITCH]).collect();
+    names.sort_unstable();
+    for pair in names.windows(2) {
+        ensure!(pair[0] != pair[1], "two devices have the name {}", pair[0]);
+    }
     Ok(Some(options))
 }
 
-fn help() -> String {
-    let mut text = format!(
-        "{USAGE}
-Commands of the control socket are lines such as
-{{\"command\": \"inject\", \"device\": \"blk0\", \"do\": \"fail\", \"op\": \"read\", \"count\": 1}}
-and each is answered by a line with \"ok\" or \"error\". The device may be left out if there is one.
-
-"
-    );
-    for (name, what) in COMMANDS {
-        text += &format!("    {name:12} {what}\n");
+/// Adds a device or a port.
+fn add(options: &mut Options, kind: &str, keys: Keys) -> Result<()> {
+    match kind {
+        "blk" => options.devices.push(disk(keys, options.devices.len())?),
+        "net" => options.devices.push(network(keys, options.devices.len())?),
+        _ => options.ports.push(other(keys, options.ports.len())?),
     }
-    text += "\nWhat a rule can do:\n\n";
-    for (name, default, what) in ACTIONS {
-        let default = default.map_or(String::new(), |value| format!(" ({value})"));
-        text += &format!("    {name:12} {what}{default}\n");
-    }
-    text
+    Ok(())
 }
 
-/// Reads a number of bytes.
-fn size(text: &str) -> Result<u64> {
-    let (digits, factor) = match text.as_bytes().last() {
-        Some(b'K' | b'k') => (text.get(..text.len() - 1), 1 << 10),
-        Some(b'M' | b'm') => (text.get(..text.len() - 1), 1 << 20),
-        Some(b'G' | b'g') => (text.get(..text.len() - 1), 1 << 30),
-        _ => (Some(text), 1_u64),
-    };
-    let number: u64 = digits.unwrap_or_default().parse()?;
-    number.checked_mul(factor).context("that is too large")
+/// Makes a rule of keys.
+fn rule(keys: &Keys) -> Result<Value> {
+    let mut rule = serde_json::Map::new();
+    for (key, value) in keys.iter() {
+        let number = |text: &str| -> Result<u64> {
+            text.parse().with_context(|| format!("{key} is no number"))
+        };
+        let value: Value = match key {
+            "device" | "do" | "op" | "pattern" | "protocol" => value.into(),
+            "length" | "sector" => match value.split_once('-') {
+                Some((first, last)) => json!([number(first)?, number(last)?.saturating_add(1)]),
+                None => number(value)?.into(),
+            },
+            _ => number(value)?.into(),
+        };
+        rule.insert(key.to_owned(), value);
+    }
+    as_command(rule.into())
 }
 
-fn disk(spec: &str, number: usize) -> Result<DeviceOptions> {
-    let mut name = format!("blk{number}");
-    let (mut meeting, mut medium, mut latency) = (None, None, 0);
-    let mut blk = blk::Options::new(blk::Medium::Null(0));
-    for part in spec.split(',') {
-        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+/// Makes a command of a rule.
+fn as_command(mut rule: Value) -> Result<Value> {
+    ensure!(rule["do"].is_string(), "a rule says what to `do`");
+    rule["command"] = "inject".into();
+    Ok(rule)
+}
+
+/// What is common to devices.
+#[derive(Default)]
+struct Common {
+    name: Option<String>,
+    meeting: Option<Meeting>,
+    latency: u64,
+}
+
+impl Common {
+    /// Takes a key. Returns whether it is one of these.
+    fn take(&mut self, key: &str, value: &str) -> Result<bool> {
         match key {
-            "name" => name = value.to_owned(),
-            "socket" => meeting = Some(Meeting::Listen(value.into())),
-            "connect" => meeting = Some(Meeting::Connect(value.into())),
+            "name" => self.name = Some(value.to_owned()),
+            "socket" => self.meeting = Some(Meeting::Listen(value.into())),
+            "connect" => self.meeting = Some(Meeting::Connect(value.into())),
+            "latency" => self.latency = value.parse()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn finish(
+        self,
+        default: String,
+        kind: impl FnOnce(&str) -> Result<Kind>,
+    ) -> Result<DeviceOptions> {
+        let name = self.name.unwrap_or(default);
+        Ok(DeviceOptions {
+            kind: kind(&name)?,
+            name,
+            meeting: self.meeting.context("socket or connect is missing")?,
+            latency: self.latency,
+        })
+    }
+}
+
+fn disk(keys: Keys, number: usize) -> Result<DeviceOptions> {
+    let mut common = Common::default();
+    let mut medium = None;
+    let mut blk = blk::Options::new(blk::Medium::Null(0));
+    for (key, value) in keys.iter() {
+        match key {
             "file" => medium = Some(blk::Medium::File(value.into())),
             "ram" => medium = Some(blk::Medium::Ram(size(value)?)),
             "null" => medium = Some(blk::Medium::Null(size(value)?)),
@@ -143,86 +246,94 @@ fn disk(spec: &str, number: usize) -> Result<DeviceOptions> {
             "physical-exponent" => blk.physical_exponent = value.parse()?,
             "segments" => blk.segments = value.parse()?,
             "segment-bytes" => blk.segment_bytes = Some(value.parse()?),
-            "latency" => latency = value.parse()?,
             "without" => {
-                for feature in value.split(':') {
-                    blk.without = blk.without.with(blk::feature(feature)?);
+                for name in value.split(':') {
+                    blk.without = blk.without.with(feature(name)?);
                 }
             }
-            _ => bail!("a disk has no {key}"),
+            _ => ensure!(common.take(key, value)?, "a disk has no {key}"),
         }
     }
     blk.medium = medium.context("file, ram or null is missing")?;
     ensure!(blk.queues > 0, "a disk needs a queue");
-    Ok(DeviceOptions {
-        name,
-        meeting: meeting.context("socket or connect is missing")?,
-        latency,
-        blk,
+    common.finish(format!("blk{number}"), |_| Ok(Kind::Blk(blk)))
+}
+
+fn network(keys: Keys, number: usize) -> Result<DeviceOptions> {
+    let mut common = Common::default();
+    let mut port = PortKeys::default();
+    let mut net = net::Options::new("");
+    for (key, value) in keys.iter() {
+        match key {
+            "queues" => net.queues = value.parse()?,
+            "control" => net.control = true,
+            "mtu" => {
+                net.mtu = Some(value.parse()?);
+                port.take(key, value)?;
+            }
+            "without" => {
+                for name in value.split(':') {
+                    net.without = net.without.with(feature(name)?);
+                }
+            }
+            _ => ensure!(
+                common.take(key, value)? || port.take(key, value)?,
+                "a network device has no {key}"
+            ),
+        }
+    }
+    ensure!(
+        (1..=128).contains(&net.queues),
+        "a network device has 1 to 128 pairs of queues"
+    );
+    common.finish(format!("net{number}"), |name| {
+        net.port = port.finish(name)?;
+        Ok(Kind::Net(net))
+    })
+}
+
+/// Reads what is at a port, if that is no device.
+fn other(keys: Keys, number: usize) -> Result<port::Options> {
+    let mut name = format!("port{number}");
+    let mut port = PortKeys::default();
+    let mut kinds = Vec::new();
+    let (mut record, mut replay, mut large) = (None, None, Large::Yes);
+    for (key, value) in keys.iter() {
+        match key {
+            "name" => value.clone_into(&mut name),
+            "tap" => kinds.push(port::Kind::Tap(value.to_owned())),
+            "ip" => {
+                let addresses = value.split('+').map(|text| {
+                    text.parse()
+                        .map_err(|()| anyhow!("{text} is no address with the length of a prefix"))
+                });
+                kinds.push(port::Kind::Peer(addresses.collect::<Result<_>>()?, large));
+            }
+            "small" => large = Large::No,
+            "record" => record = Some(value.into()),
+            "replay" => replay = Some(value.into()),
+            "null" => kinds.push(port::Kind::Null),
+            _ => ensure!(port.take(key, value)?, "a port has no {key}"),
+        }
+    }
+    if record.is_some() || replay.is_some() {
+        kinds.push(port::Kind::Pcap { record, replay });
+    }
+    for kind in &mut kinds {
+        if let port::Kind::Peer(_, small) = kind {
+            *small = large;
+        }
+    }
+    let mut kinds = kinds.into_iter();
+    let kind = kinds
+        .next()
+        .context("tap, ip, record, replay or null is missing")?;
+    ensure!(kinds.next().is_none(), "a port has two ends");
+    Ok(port::Options {
+        port: port.finish(&name)?,
+        kind,
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use virtio_wire::blk::Feature;
-
-    fn parse(arguments: &[&str]) -> Result<Options> {
-        let parser = lexopt::Parser::from_args(arguments);
-        read(parser).map(|options| options.expect("no help"))
-    }
-
-    #[test]
-    fn a_disk_is_described() {
-        let spec = "name=d,socket=/s,ram=1M,read-only,queues=4,without=flush:VIRTIO_F_RING_PACKED";
-        let options = parse(&["--control", "/c", "--blk", spec]).expect("options");
-        let device = &options.devices[0];
-
-        assert_eq!(options.control, Some("/c".into()));
-        assert_eq!(device.name, "d");
-        assert_eq!(device.meeting, Meeting::Listen("/s".into()));
-        assert_eq!(device.blk.medium, blk::Medium::Ram(1 << 20));
-        assert!(device.blk.read_only);
-        assert_eq!(device.blk.queues, 4);
-        assert!(device.blk.without.contains(Feature::FLUSH));
-        assert!(device.blk.without.contains(Feature::RING_PACKED));
-    }
-
-    #[test]
-    fn what_is_missing_is_said() {
-        for (arguments, why) in [
-            (&[][..], "there is no device; see --help"),
-            (&["--blk", "socket=/s"], "file, ram or null is missing"),
-            (&["--blk", "ram=1M"], "socket or connect is missing"),
-            (
-                &["--blk", "ram=1M,socket=/s,speed=9"],
-                "a disk has no speed",
-            ),
-            (
-                &["--blk", "ram=1M,socket=/s,queues=0"],
-                "a disk needs a queue",
-            ),
-            (
-                &[
-                    "--blk",
-                    "ram=1,socket=/s,name=x",
-                    "--blk",
-                    "ram=1,socket=/t,name=x",
-                ],
-                "two devices have the same name",
-            ),
-        ] {
-            let error = parse(arguments).expect_err("an error");
-            assert_eq!(error.root_cause().to_string(), why);
-        }
-    }
-
-    #[test]
-    fn the_help_names_everything() {
-        let help = help();
-        for (name, ..) in ACTIONS {
-            assert!(help.contains(name));
-        }
-        assert!(help.lines().all(|line| line.len() <= 100));
-    }
-}
+mod tests;

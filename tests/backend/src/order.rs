@@ -85,6 +85,11 @@ impl<T> Gate<T> {
         out
     }
 
+    /// Returns how much is kept.
+    pub fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
     /// Returns whether something waits for more, which may not come.
     pub fn waits(&self) -> bool {
         self.order != Order::Came && !self.kept.is_empty()

@@ -2,7 +2,12 @@
 
 //! A queue: what QEMU tells of it, its ring while it runs, and what is being served.
 
+mod explain;
+
 use crate::{
+    device::After,
+    histogram::Histogram,
+    log::warning,
     memory::Memory,
     order::{Gate, Order},
     ring::{Buffer, Ring, Setup},
@@ -10,7 +15,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs::File,
     io::Write,
     time::{Duration, Instant},
@@ -27,12 +32,14 @@ pub struct Waiting<J> {
     pub job: J,
     /// What rules say.
     pub actions: Vec<Action>,
+    /// Whether it is the last of its kind.
+    pub join: Join,
     /// When it is served; if never, then when it is released.
     pub ready: Option<Instant>,
 }
 
 /// A request that was served, and not returned.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Done {
     /// Its buffer.
     pub buffer: Buffer,
@@ -40,6 +47,17 @@ pub struct Done {
     pub written: u32,
     /// What rules say.
     pub actions: Vec<Action>,
+    /// Whether it is returned with the next one.
+    pub join: Join,
+}
+
+/// Whether buffers belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// It is returned with the next one.
+    Next,
+    /// It is the last one, or the only one.
+    Last,
 }
 
 /// Interrupts without a reason.
@@ -74,6 +92,18 @@ pub struct Counters {
     pub resumed: u64,
     /// The most buffers that were out at once.
     pub depth: u16,
+    /// How many were out, each time that one was taken.
+    pub depths: Histogram,
+    /// How many elements buffers had.
+    pub chains: Histogram,
+    /// How many buffers were there at once, when the device looked.
+    pub batches: Histogram,
+    /// How many microseconds they were out.
+    pub latency: Histogram,
+    /// The bytes of buffers that the device could read, and could write.
+    pub readable: u64,
+    /// See there.
+    pub writable: u64,
     /// Buffers were taken that were out.
     pub twice: u64,
     /// The driver, or the ring, was not to be understood.
@@ -108,9 +138,13 @@ pub struct Queue<J> {
     /// The number of the next request.
     pub number: u64,
     /// The buffers that are out.
-    pub out: BTreeSet<u16>,
+    pub out: BTreeMap<u16, Instant>,
+    /// What is done to buffers that were returned.
+    pub after: Vec<After<J>>,
     /// Interrupts without a reason.
     pub storm: Option<Storm>,
+    /// What is returned with the next one.
+    pub joined: Vec<Done>,
     /// An interrupt is owed, as there was no way to send it.
     pub owes_call: bool,
     /// What happened.
@@ -132,8 +166,10 @@ impl<J> Queue<J> {
             gate: Gate::new(Order::default()),
             gate_limit: None,
             number: 0,
-            out: BTreeSet::new(),
+            out: BTreeMap::new(),
+            after: Vec::new(),
             storm: None,
+            joined: Vec::new(),
             owes_call: false,
             counters: Counters::default(),
         }
@@ -144,12 +180,28 @@ impl<J> Queue<J> {
         self.enabled && !self.paused && self.ring.is_some()
     }
 
+    /// Returns whether buffers may be taken, though QEMU has not enabled the queue.
+    pub fn streams(&self) -> bool {
+        !self.paused && self.ring.is_some()
+    }
+
+    /// Takes what is to be returned with the next one. Returns whether it is such a one.
+    pub fn joins(&mut self, done: &Done) -> bool {
+        let joins = done.join == Join::Next;
+        if joins {
+            self.joined.push(done.clone());
+        }
+        joins
+    }
+
     /// Forgets what is being served, and the ring.
     pub fn stop(&mut self) {
         self.ring = None;
         self.waiting.clear();
         self.out.clear();
+        self.after.clear();
         self.storm = None;
+        self.joined.clear();
         self.owes_call = false;
         self.gate_limit = None;
     }
@@ -173,17 +225,44 @@ impl<J> Queue<J> {
             let Some(buffer) = ring.pop(memory)? else {
                 break;
             };
-            self.counters.taken += 1;
-            self.counters.depth = self.counters.depth.max(ring.out());
-            if !self.out.insert(buffer.id) {
-                self.counters.twice += 1;
-            }
             taken.push(buffer);
         }
         if !taken.is_empty() {
             ring.refuse_kicks()?;
         }
+        if !taken.is_empty() {
+            let count = u64::try_from(taken.len()).unwrap_or(0);
+            self.counters.batches.add(count);
+        }
+        for buffer in &taken {
+            self.note_taken(buffer);
+        }
         Ok(taken)
+    }
+
+    /// Counts a buffer that was taken.
+    pub fn note_taken(&mut self, buffer: &Buffer) {
+        let counters = &mut self.counters;
+        counters.taken += 1;
+        let out = self.ring.as_ref().map_or(0, Ring::out);
+        counters.depth = counters.depth.max(out);
+        counters.depths.add(out.into());
+        let elements = u64::try_from(buffer.elements.len()).unwrap_or(0);
+        counters.chains.add(elements);
+        counters.readable += buffer.readable_length();
+        counters.writable += buffer.writable_length();
+        if self.out.insert(buffer.id, Instant::now()).is_some() {
+            counters.twice += 1;
+        }
+    }
+
+    /// Counts a buffer that was returned.
+    fn note_returned(&mut self, id: u16) {
+        self.counters.returned += 1;
+        if let Some(taken) = self.out.remove(&id) {
+            let micros = u64::try_from(taken.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.counters.latency.add(micros);
+        }
     }
 
     /// Notifies the driver.
@@ -213,7 +292,7 @@ impl<J> Queue<J> {
 
     /// Ends the use of the ring after an error, and tells QEMU.
     pub fn fail(&mut self, why: &dyn std::fmt::Display) {
-        eprintln!("a queue ends: {why}");
+        warning!("a queue ends: {why}");
         self.counters.errors += 1;
         self.stop();
         if let Some(error) = &mut self.error {
@@ -230,7 +309,10 @@ impl<J> Queue<J> {
             buffer,
             written,
             actions,
+            ..
         } = done;
+        // A lie about buffers that belong together is told about the first of them.
+        let actions = self.joined.first().map_or(actions, |done| &done.actions);
         let lie = actions.iter().find(|action| {
             matches!(
                 action,
@@ -239,16 +321,23 @@ impl<J> Queue<J> {
                     | Action::UsedTwice
                     | Action::UsedLength(_)
                     | Action::UsedJump(_)
+                    | Action::Keep
             )
         });
         let mut returned = true;
         match lie {
+            Some(Action::Keep) => {
+                self.joined.clear();
+                return Ok(());
+            }
             Some(Action::UsedId(id)) => {
                 ring.forge(*id, *written, buffer.count)?;
                 returned = false;
             }
             Some(Action::UsedNotOut) => {
-                let free = (0..self.setup.size).rev().find(|id| !self.out.contains(id));
+                let free = (0..self.setup.size)
+                    .rev()
+                    .find(|id| !self.out.contains_key(id));
                 ring.forge(free.unwrap_or(0).into(), *written, buffer.count)?;
                 returned = false;
             }
@@ -261,11 +350,18 @@ impl<J> Queue<J> {
                 ring.push(buffer, *written)?;
                 ring.jump(*by)?;
             }
-            _ => ring.push(buffer, *written)?,
+            _ if self.joined.is_empty() => ring.push(buffer, *written)?,
+            _ => {
+                let joined = self.joined.iter().chain([done]);
+                let all: Vec<_> = joined.map(|done| (&done.buffer, done.written)).collect();
+                ring.push_together(&all)?;
+            }
         }
         if returned {
-            self.out.remove(&buffer.id);
-            self.counters.returned += 1;
+            self.note_returned(buffer.id);
+        }
+        for done in std::mem::take(&mut self.joined) {
+            self.note_returned(done.buffer.id);
         }
         Ok(())
     }
@@ -290,6 +386,12 @@ impl<J> Queue<J> {
             "returned": counters.returned,
             "resumed": counters.resumed,
             "depth": counters.depth,
+            "depths": counters.depths.describe(),
+            "chains": counters.chains.describe(),
+            "batches": counters.batches.describe(),
+            "latency_us": counters.latency.describe(),
+            "readable_bytes": counters.readable,
+            "writable_bytes": counters.writable,
             "twice": counters.twice,
             "errors": counters.errors,
             "starts": counters.starts,

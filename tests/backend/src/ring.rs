@@ -10,13 +10,17 @@
 //! more buffers can be out than the queue has descriptors.
 
 pub mod inflight;
+mod look;
 mod packed;
 mod split;
 
 #[cfg(test)]
 mod tests;
 
+pub use look::Look;
+
 use crate::memory::{Area, Memory, MemoryError};
+use random::Random;
 use std::num::NonZeroU16;
 use thiserror::Error;
 use virtio_wire::ring::{Access, Element, Indirect, RingError};
@@ -33,6 +37,9 @@ pub enum Error {
     /// What an earlier backend has left of the queue cannot be.
     #[error("the record of what is in flight is damaged: {0}")]
     Inflight(&'static str),
+    /// What is asked for cannot be done with a record of what is in flight.
+    #[error("with a record of what is in flight, buffers are returned one by one")]
+    Recorded,
 }
 
 impl From<RingError> for Error {
@@ -85,6 +92,21 @@ impl Buffer {
     pub fn writable(&self) -> impl Iterator<Item = &Element> {
         self.with(Access::Write)
     }
+
+    /// Returns how many bytes the device can read.
+    pub fn readable_length(&self) -> u64 {
+        length(self.readable())
+    }
+
+    /// Returns how many bytes the device can write.
+    pub fn writable_length(&self) -> u64 {
+        length(self.writable())
+    }
+}
+
+/// Adds up what elements have, which may be more than a driver can be told.
+fn length<'a>(elements: impl Iterator<Item = &'a Element>) -> u64 {
+    elements.map(|element| u64::from(element.length)).sum()
 }
 
 /// The form of the rings, and what else was negotiated about them.
@@ -162,6 +184,16 @@ impl Ring {
         delegate!(self, ring => ring.push(buffer, written))
     }
 
+    /// Returns buffers that belong together: the driver sees all of them, or none.
+    pub fn push_together(&mut self, buffers: &[(&Buffer, u32)]) -> Result<()> {
+        delegate!(self, ring => ring.push_together(buffers))
+    }
+
+    /// Puts back the buffer that was taken last.
+    pub fn unpop(&mut self, buffer: &Buffer) -> Result<()> {
+        delegate!(self, ring => ring.unpop(buffer))
+    }
+
     /// Tells the driver that a buffer is used, which may not be out, or not be at all.
     pub fn forge(&mut self, id: u32, written: u32, count: u16) -> Result<()> {
         delegate!(self, ring => ring.forge(id, written, count))
@@ -170,6 +202,18 @@ impl Ring {
     /// Tells the driver that so many more buffers are used, without saying which.
     pub fn jump(&mut self, by: u16) -> Result<()> {
         delegate!(self, ring => ring.jump(by))
+    }
+
+    /// Makes bytes of the descriptors others, as a number determines.
+    pub fn scribble(&mut self, bytes: u16, seed: u64) -> Result<()> {
+        let descriptors = delegate!(self, ring => ring.descriptors());
+        let mut random = Random::new(seed);
+        for _ in 0..bytes {
+            let at = random.below(descriptors.length());
+            let [byte] = descriptors.read(at)?;
+            descriptors.write(at, &[byte ^ (random.byte() | 1)])?;
+        }
+        Ok(())
     }
 
     /// Returns whether the driver wants to be notified of what was returned since the last time.
@@ -185,6 +229,11 @@ impl Ring {
     /// Tells the driver that it need not notify.
     pub fn refuse_kicks(&mut self) -> Result<()> {
         delegate!(self, ring => ring.refuse_kicks())
+    }
+
+    /// Looks at it.
+    pub fn look(&self) -> Result<Look> {
+        delegate!(self, ring => ring.look())
     }
 
     /// Returns where another backend can go on: for a split ring the index, for a packed one both

@@ -5,10 +5,22 @@
 //! A rule has conditions, and an action. It leaves the first requests that it matches alone (`skip`),
 //! and ends after some more (`count`). Rules of errors and of latency are the same as those of an
 //! adversary: only the action tells them apart.
+//!
+//! What a rule has done is described as a rule that does it to that request alone: a device that is
+//! given these does all of it again.
 
-use anyhow::{Result, bail, ensure};
+mod action;
+
+pub use action::{ACTIONS, Action, Field, Named, Scope};
+
+use anyhow::{Context, Result, bail, ensure};
+use random::Random;
 use serde_json::{Value, json};
-use std::{ops::Range, time::Duration};
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 /// What rules can ask about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,103 +29,21 @@ pub struct Facts {
     pub operation: &'static str,
     /// The sectors, if there are any.
     pub sectors: Option<Range<u64>>,
+    /// The length of a frame.
+    pub length: Option<u64>,
+    /// The protocol of a frame, such as `tcp`.
+    pub protocol: Option<&'static str>,
 }
 
-/// What is done to a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// It is served later.
-    Delay(Duration),
-    /// It is served when it is released, or never.
-    Hold,
-    /// It is not done, but has this status.
-    Fail(u8),
-    /// It is done, but has this status.
-    Status(u8),
-    /// It is done, but its status is not written.
-    NoStatus,
-    /// It is done, but the data that is read is not the right one.
-    Corrupt,
-    /// It is done, but the second half of the data that is read is not written, nor counted.
-    Short,
-    /// It is returned under this number.
-    UsedId(u32),
-    /// It is returned under the number of a buffer that is not out.
-    UsedNotOut,
-    /// It is returned twice.
-    UsedTwice,
-    /// It is returned with this number of bytes written.
-    UsedLength(u32),
-    /// The used index goes on by so many more.
-    UsedJump(u16),
-    /// It is returned without an interrupt.
-    Mute,
-    /// The connection is closed instead.
-    Disconnect,
-    /// The backend dies instead.
-    Die,
-}
-
-/// The names of actions, as the control socket and the documentation have them; whether there is a
-/// value, and what it is by default.
-pub const ACTIONS: &[(&str, Option<u64>, &str)] = &[
-    ("delay", Some(100), "serve it after VALUE milliseconds"),
-    ("hold", None, "serve it when it is released, or never"),
-    (
-        "fail",
-        Some(1),
-        "do not do it, but answer with status VALUE",
-    ),
-    ("status", Some(3), "do it, but answer with status VALUE"),
-    ("no-status", None, "do it, but do not write a status"),
-    ("corrupt", None, "change what is read"),
-    ("short", None, "write, and count, half of what is read"),
-    ("used-id", Some(0x7777), "return buffer VALUE instead"),
-    ("used-not-out", None, "return a buffer that is not out"),
-    ("used-twice", None, "return it twice"),
-    (
-        "used-length",
-        Some(0xffff_fff0),
-        "say that VALUE bytes were written",
-    ),
-    (
-        "used-jump",
-        Some(1),
-        "let the used index go on by VALUE more",
-    ),
-    ("mute", None, "return it without an interrupt"),
-    ("disconnect", None, "close the connection instead"),
-    ("die", None, "die instead, as if killed"),
-];
-
-impl Action {
-    /// Makes an action.
-    pub fn new(name: &str, value: Option<u64>) -> Result<Self> {
-        let Some((_, default, _)) = ACTIONS.iter().find(|(known, _, _)| *known == name) else {
-            bail!("there is no action {name}");
-        };
-        ensure!(
-            default.is_some() || value.is_none(),
-            "action {name} takes no value"
-        );
-        let value = value.or(*default).unwrap_or(0);
-        Ok(match name {
-            "delay" => Self::Delay(Duration::from_millis(value)),
-            "hold" => Self::Hold,
-            "fail" => Self::Fail(value.try_into()?),
-            "status" => Self::Status(value.try_into()?),
-            "no-status" => Self::NoStatus,
-            "corrupt" => Self::Corrupt,
-            "short" => Self::Short,
-            "used-id" => Self::UsedId(value.try_into()?),
-            "used-not-out" => Self::UsedNotOut,
-            "used-twice" => Self::UsedTwice,
-            "used-length" => Self::UsedLength(value.try_into()?),
-            "used-jump" => Self::UsedJump(value.try_into()?),
-            "mute" => Self::Mute,
-            "disconnect" => Self::Disconnect,
-            _ => Self::Die,
-        })
+impl Facts {
+    /// What is known of any request.
+    pub fn of(operation: &'static str) -> Self {
+        Self {
+            operation,
+            sectors: None,
+            length: None,
+            protocol: None,
+        }
     }
 }
 
@@ -121,49 +51,187 @@ impl Action {
 #[derive(Clone, Debug)]
 struct Rule {
     number: u64,
-    action: Action,
-    text: String,
+    action: &'static Named,
+    value: Option<u64>,
+    made: Instant,
     operation: Option<String>,
     sectors: Option<Range<u64>>,
+    lengths: Option<Range<u64>>,
+    protocol: Option<String>,
+    pattern: Option<Vec<u8>>,
     queue: Option<u16>,
+    /// The number of the request in its queue.
+    at: Option<u64>,
+    /// How old the rule has to be.
+    after: Duration,
     skip: u64,
     count: Option<u64>,
+    /// Of how many in a hundred it is applied to one.
+    percent: Option<u64>,
+    seed: u64,
+    random: Random,
     matched: u64,
     done: u64,
 }
 
 impl Rule {
-    fn matches(&self, facts: &Facts, queue: u16) -> bool {
+    fn matches(&self, facts: &Facts, (queue, at): (u16, u64), bytes: &[u8]) -> bool {
         let operation = self.operation.as_deref();
         let sectors = match (&self.sectors, &facts.sectors) {
             (None, _) => true,
             (Some(_), None) => false,
             (Some(wanted), Some(there)) => wanted.start < there.end && there.start < wanted.end,
         };
+        let lengths = self.lengths.as_ref();
+        let protocol = self.protocol.as_deref();
         sectors
+            && lengths.is_none_or(|wanted| facts.length.is_some_and(|it| wanted.contains(&it)))
+            && protocol.is_none_or(|wanted| facts.protocol == Some(wanted))
             && operation.is_none_or(|operation| operation == facts.operation)
             && self.queue.is_none_or(|wanted| wanted == queue)
+            && self.at.is_none_or(|wanted| wanted == at)
+            && self.pattern.as_ref().is_none_or(|wanted| {
+                bytes
+                    .windows(wanted.len())
+                    .any(|part| part == wanted.as_slice())
+            })
+            && (self.after.is_zero() || self.made.elapsed() >= self.after)
+    }
+
+    /// Returns the seed of the action, if it is time for that.
+    fn acts(&mut self) -> Option<u64> {
+        self.matched += 1;
+        if self.matched <= self.skip || self.count.is_some_and(|count| self.done >= count) {
+            return None;
+        }
+        if let Some(percent) = self.percent
+            && self.random.number() % 100 >= percent
+        {
+            return None;
+        }
+        self.done += 1;
+        // What is done to one request is all that there is to say of it.
+        Some(match self.at {
+            Some(_) => self.seed,
+            None => self.random.number() >> SEED_SHIFT,
+        })
     }
 }
 
+/// Seeds are as short as numbers in JSON are exact.
+const SEED_SHIFT: u32 = 11;
+
 /// The rules of a device.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Rules {
     rules: Vec<Rule>,
     made: u64,
+    scope: Scope,
+    /// How many requests each queue has had.
+    seen: Vec<u64>,
+    /// When the first rule could act.
+    begun: Instant,
+    /// What the rules did, of which there can be much.
+    acts: VecDeque<Act>,
+    acted: u64,
 }
 
+/// How many acts are kept.
+const MOST_ACTS: usize = 1000;
+
+/// What a rule did.
+#[derive(Clone, Debug)]
+struct Act {
+    number: u64,
+    rule: u64,
+    action: &'static Named,
+    value: Option<u64>,
+    seed: Option<u64>,
+    operation: &'static str,
+    queue: u16,
+    at: u64,
+    after: Duration,
+}
+
+impl Act {
+    /// Describes a rule that does the same to the same request.
+    fn rule(&self) -> Value {
+        let mut rule = json!({
+            "do": self.action.name,
+            "op": self.operation,
+            "queue": self.queue,
+            "at": self.at,
+        });
+        if let Some(value) = self.value {
+            rule["value"] = value.into();
+        }
+        if let Some(seed) = self.seed {
+            rule["seed"] = seed.into();
+        }
+        rule
+    }
+}
+
+/// Reads a number, or the first one and the one behind the last.
+fn range(value: &Value, field: &str) -> Result<Option<Range<u64>>> {
+    let found = match &value[field] {
+        Value::Null => return Ok(None),
+        Value::Array(ends) => match ends.as_slice() {
+            [start, end] => start.as_u64().zip(end.as_u64()).map(|(s, e)| s..e),
+            _ => None,
+        },
+        value => value.as_u64().map(|only| only..only.saturating_add(1)),
+    };
+    match found {
+        Some(range) => Ok(Some(range)),
+        None => bail!("{field} is no range"),
+    }
+}
+
+/// Reads bytes, of which there is one at least.
+fn bytes(value: &Value, field: &str) -> Result<Option<Vec<u8>>> {
+    let digits = match &value[field] {
+        Value::Null => return Ok(None),
+        value => value.as_str().unwrap_or_default().as_bytes(),
+    };
+    let pairs = digits.chunks(2).map(|pair| {
+        let pair = str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    let bytes: Option<Vec<u8>> = pairs.collect();
+    let bytes = bytes.filter(|bytes| !bytes.is_empty());
+    bytes
+        .map(Some)
+        .with_context(|| format!("{field} is no bytes in hexadecimal digits"))
+}
+
+/// What a rule may have.
+const FIELDS: &[&str] = &[
+    "command", "device", "id", "do", "value", "op", "sector", "length", "protocol", "pattern",
+    "queue", "at", "after", "skip", "count", "percent", "seed",
+];
+
 impl Rules {
-    /// Adds the rule that `value` describes, and returns its number. Conditions: `op`, `sector` (a
-    /// number, or the first one and the one behind the last), `queue`, `skip`, `count`.
+    /// No rules, for actions of some scope.
+    pub fn new(scope: Scope) -> Self {
+        Self {
+            rules: Vec::new(),
+            made: 0,
+            scope,
+            seen: Vec::new(),
+            begun: Instant::now(),
+            acts: VecDeque::new(),
+            acted: 0,
+        }
+    }
+
+    /// Adds the rule that `value` describes, and returns its number. Conditions: `op`, `sector` and
+    /// `length` (a number, or the first one and the one behind the last), `protocol`, `pattern`,
+    /// `queue`, `at`, `after`, `skip`, `count`, `percent`.
     pub fn add(&mut self, value: &Value, operations: &[&str]) -> Result<u64> {
         for (name, _) in value.as_object().into_iter().flatten() {
-            let known = [
-                "command", "device", "id", "do", "value", "op", "sector", "queue", "skip", "count",
-            ];
-            ensure!(known.contains(&name.as_str()), "a rule has no {name}");
+            ensure!(FIELDS.contains(&name.as_str()), "a rule has no {name}");
         }
-        let name = value["do"].as_str().unwrap_or_default();
         let number = |field: &str| match &value[field] {
             Value::Null => Ok(None),
             value => match value.as_u64() {
@@ -179,24 +247,33 @@ impl Rules {
                 operations.join(", ")
             );
         }
-        let sectors = match &value["sector"] {
-            Value::Null => None,
-            Value::Array(ends) => match ends.as_slice() {
-                [start, end] => start.as_u64().zip(end.as_u64()).map(|(s, e)| s..e),
-                _ => None,
-            }
-            .map_or_else(|| bail!("sector is no range"), |range| Ok(Some(range)))?,
-            _ => number("sector")?.map(|sector| sector..sector.saturating_add(1)),
-        };
+        let action = Named::find(value["do"].as_str().unwrap_or_default(), self.scope)?;
+        let seed = number("seed")?.unwrap_or(1);
+        let given = action.value(number("value")?)?;
+        action.action(given, seed)?;
+        let percent = number("percent")?;
+        ensure!(
+            percent.is_none_or(|percent| percent <= 100),
+            "percent is more than 100"
+        );
         let rule = Rule {
             number: self.made,
-            action: Action::new(name, number("value")?)?,
-            text: name.to_owned(),
+            action,
+            value: given,
+            made: Instant::now(),
             operation,
-            sectors,
+            sectors: range(value, "sector")?,
+            lengths: range(value, "length")?,
+            protocol: value["protocol"].as_str().map(str::to_owned),
+            pattern: bytes(value, "pattern")?,
             queue: number("queue")?.map(u16::try_from).transpose()?,
+            at: number("at")?,
+            after: Duration::from_millis(number("after")?.unwrap_or(0)),
             skip: number("skip")?.unwrap_or(0),
             count: number("count")?,
+            percent,
+            seed,
+            random: Random::new(seed),
             matched: 0,
             done: 0,
         };
@@ -217,20 +294,79 @@ impl Rules {
         Ok(())
     }
 
-    /// Returns what is to be done to a request.
-    pub fn apply(&mut self, facts: &Facts, queue: u16) -> Vec<Action> {
+    /// Tells whether a rule asks for a pattern, so that [`apply`](Self::apply) has to get the bytes.
+    pub fn look_for_patterns(&self) -> bool {
+        self.rules.iter().any(|rule| rule.pattern.is_some())
+    }
+
+    /// Returns what is to be done to the next request of a queue, in which the driver is sent, or
+    /// sends, these bytes.
+    pub fn apply(&mut self, facts: &Facts, queue: u16, bytes: &[u8]) -> Vec<Action> {
+        let place = usize::from(queue);
+        if self.seen.len() <= place {
+            self.seen.resize(place + 1, 0);
+        }
+        let at = self.seen.get_mut(place).map_or(0, |seen| {
+            *seen += 1;
+            *seen - 1
+        });
         let mut actions = Vec::new();
         for rule in &mut self.rules {
-            if !rule.matches(facts, queue) {
+            if !rule.matches(facts, (queue, at), bytes) {
                 continue;
             }
-            rule.matched += 1;
-            if rule.matched > rule.skip && rule.count.is_none_or(|count| rule.done < count) {
-                rule.done += 1;
-                actions.push(rule.action.clone());
+            let Some(seed) = rule.acts() else {
+                continue;
+            };
+            // It was made when the rule was added.
+            let Ok(action) = rule.action.action(rule.value, seed) else {
+                continue;
+            };
+            self.acted += 1;
+            self.acts.push_back(Act {
+                number: self.acted,
+                rule: rule.number,
+                action: rule.action,
+                value: rule.value,
+                seed: action.seed(),
+                operation: facts.operation,
+                queue,
+                at,
+                after: self.begun.elapsed(),
+            });
+            actions.push(action);
+            if self.acts.len() > MOST_ACTS {
+                self.acts.pop_front();
             }
         }
         actions
+    }
+
+    /// Tells how often rules did something.
+    pub fn acted(&self) -> u64 {
+        self.acted
+    }
+
+    /// Describes rules that do again what was done after so many acts.
+    pub fn acts_after(&self, acted: u64) -> Vec<Value> {
+        let acts = self.acts.iter().filter(|act| act.number > acted);
+        acts.map(Act::rule).collect()
+    }
+
+    /// Tells what the rules did, the last thousand times.
+    pub fn acts(&self) -> Value {
+        self.acts
+            .iter()
+            .map(|act| {
+                let mut told = act.rule();
+                told["number"] = act.number.into();
+                told["rule"] = act.rule.into();
+                told["us"] = u64::try_from(act.after.as_micros())
+                    .unwrap_or(u64::MAX)
+                    .into();
+                told
+            })
+            .collect()
     }
 
     /// Describes the rules, and how often each was applied.
@@ -240,7 +376,7 @@ impl Rules {
             .map(|rule| {
                 json!({
                     "rule": rule.number,
-                    "do": rule.text,
+                    "do": rule.action.name,
                     "matched": rule.matched,
                     "done": rule.done,
                 })
@@ -250,87 +386,4 @@ impl Rules {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn facts(operation: &'static str, sectors: Range<u64>) -> Facts {
-        Facts {
-            operation,
-            sectors: Some(sectors),
-        }
-    }
-
-    fn rules(value: Value) -> Rules {
-        let mut rules = Rules::default();
-        rules.add(&value, &["read", "write"]).expect("a rule");
-        rules
-    }
-
-    #[test]
-    fn conditions_are_met_all_at_once() {
-        let mut rules = rules(json!({"do": "fail", "op": "read", "sector": [8, 16], "queue": 1}));
-
-        assert_eq!(rules.apply(&facts("read", 0..8), 1), []);
-        assert_eq!(rules.apply(&facts("read", 0..9), 1), [Action::Fail(1)]);
-        assert_eq!(rules.apply(&facts("read", 15..99), 1), [Action::Fail(1)]);
-        assert_eq!(rules.apply(&facts("read", 16..17), 1), []);
-        assert_eq!(rules.apply(&facts("write", 8..9), 1), []);
-        assert_eq!(rules.apply(&facts("read", 8..9), 0), []);
-        let flush = Facts {
-            operation: "read",
-            sectors: None,
-        };
-        assert_eq!(rules.apply(&flush, 1), []);
-    }
-
-    #[test]
-    fn a_rule_begins_and_ends() {
-        let mut rules = rules(json!({"do": "used-id", "value": 9, "skip": 2, "count": 1}));
-        let done: Vec<_> = (0..4)
-            .map(|_| rules.apply(&facts("read", 0..1), 0).len())
-            .collect();
-
-        assert_eq!(done, [0, 0, 1, 0]);
-        assert_eq!(
-            rules.list(),
-            json!([{"rule": 0, "do": "used-id", "matched": 4, "done": 1}])
-        );
-        rules.remove(Some(0)).expect("to be removed");
-        assert!(rules.remove(Some(0)).is_err());
-        assert_eq!(rules.list(), json!([]));
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused() {
-        let mut rules = Rules::default();
-        for (value, why) in [
-            (json!({}), "there is no action "),
-            (json!({"do": "explode"}), "there is no action explode"),
-            (
-                json!({"do": "hold", "value": 1}),
-                "action hold takes no value",
-            ),
-            (
-                json!({"do": "fail", "value": 256}),
-                "out of range integral type conversion attempted",
-            ),
-            (
-                json!({"do": "fail", "op": "fly"}),
-                "there is no operation fly; there are read",
-            ),
-            (json!({"do": "fail", "sector": [1]}), "sector is no range"),
-            (json!({"do": "fail", "skip": "x"}), "skip is no number"),
-            (json!({"do": "fail", "sectors": 1}), "a rule has no sectors"),
-        ] {
-            let error = rules.add(&value, &["read"]).expect_err("an error");
-            assert_eq!(error.to_string(), why);
-        }
-    }
-
-    #[test]
-    fn every_action_has_a_name() {
-        for (name, _, _) in ACTIONS {
-            assert!(Action::new(name, None).is_ok(), "{name}");
-        }
-    }
-}
+mod tests;

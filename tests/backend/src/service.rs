@@ -4,13 +4,16 @@
 
 use crate::{
     class::Class,
+    control::Controlled,
     device::{Device, token},
-    session::backend_channel,
+    log::{note, warning},
+    session::{backend_channel, early_enable},
+    wake::Waker,
 };
 use anyhow::{Context, Result};
 use rustix::{
     buffer::spare_capacity,
-    event::{EventfdFlags, Timespec, epoll, eventfd},
+    event::{Timespec, epoll},
 };
 use std::{
     fs,
@@ -25,7 +28,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use vhost::vhost_user::{BackendReqHandler, Error};
+use vhost::vhost_user::{BackendReqHandler, Error, VhostUserBackendReqHandlerMut};
 
 /// How long to wait before QEMU is called again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -42,12 +45,31 @@ pub enum Meeting {
     Connect(PathBuf),
 }
 
+/// A device, whatever it is.
+pub trait Served: Controlled {
+    /// Serves until [`stop`](Self::stop), QEMU after QEMU.
+    fn run(&self, meeting: &Meeting) -> Result<()>;
+
+    /// Ends [`run`](Self::run).
+    fn stop(&self);
+}
+
+impl<C: Class> Served for Shared<C> {
+    fn run(&self, meeting: &Meeting) -> Result<()> {
+        Self::run(self, meeting)
+    }
+
+    fn stop(&self) {
+        Self::stop(self);
+    }
+}
+
 /// A device that others have at hand, too.
 #[derive(Debug)]
 pub struct Shared<C: Class> {
     device: Arc<Mutex<Device<C>>>,
     epoll: Arc<OwnedFd>,
-    wake: Arc<OwnedFd>,
+    waker: Waker,
     stop: AtomicBool,
 }
 
@@ -55,14 +77,13 @@ impl<C: Class> Shared<C> {
     /// Makes a device.
     pub fn new(name: &str, class: C) -> Result<Self> {
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let wake = Arc::new(eventfd(0, flags)?);
-        add(&epoll, &*wake, token::WAKE)?;
-        let device = Device::new(name, class, Arc::clone(&epoll), Arc::clone(&wake));
+        let waker = Waker::new()?;
+        add(&epoll, &waker, token::WAKE)?;
+        let device = Device::new(name, class, Arc::clone(&epoll), waker.clone());
         Ok(Self {
             device: Arc::new(Mutex::new(device)),
             epoll,
-            wake,
+            waker,
             stop: AtomicBool::new(false),
         })
     }
@@ -149,7 +170,7 @@ impl<C: Class> Shared<C> {
             .map(|event: &epoll::Event| event.data.u64())
             .collect();
         if tokens.contains(&token::WAKE) {
-            let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+            self.waker.clear();
         }
         Ok(tokens)
     }
@@ -163,6 +184,7 @@ impl<C: Class> Shared<C> {
         {
             let mut device = self.lock();
             device.counters.connections += 1;
+            note!("{}: QEMU is there", device.name);
             device.connection = Some(connection.try_clone()?);
         }
         let mut handler = BackendReqHandler::from_stream(connection, Arc::clone(&self.device));
@@ -179,8 +201,12 @@ impl<C: Class> Shared<C> {
                         if let Some(channel) = backend_channel(&peek) {
                             self.lock().channel = Some(channel);
                         }
-                        connected = self.message(&mut handler);
+                        connected = match self.early(&peek) {
+                            Some(connected) => connected,
+                            None => self.message(&mut handler),
+                        };
                     }
+                    token::WAKE => self.lock().woken(),
                     token::KICK.. => {
                         let index = usize::try_from(token - token::KICK)?;
                         self.lock().kicked(index);
@@ -197,8 +223,26 @@ impl<C: Class> Shared<C> {
             }
         }
         epoll::delete(&*self.epoll, &peek)?;
+        note!("{}: QEMU is gone", device.name);
         device.disconnected();
         Ok(())
+    }
+
+    /// Takes a message that the crate would refuse, if it is one. Returns whether the connection goes
+    /// on.
+    fn early(&self, peek: &UnixStream) -> Option<bool> {
+        let mut device = self.lock();
+        if device.has_protocol() {
+            return None;
+        }
+        let enable = early_enable(peek)?;
+        device.counters.messages += 1;
+        let result = device.set_vring_enable(enable.index, enable.enable);
+        if let Err(error) = &result {
+            device.counters.refused += 1;
+            warning!("{}: a message is refused: {error}", device.name);
+        }
+        Some(enable.reply(peek, result.is_ok()).is_ok())
     }
 
     /// Takes a message. Returns whether the connection goes on.
@@ -214,13 +258,13 @@ impl<C: Class> Shared<C> {
             Err(Error::ReqHandlerError(error)) => {
                 device.counters.messages += 1;
                 device.counters.refused += 1;
-                eprintln!("{}: a message is refused: {error}", device.name);
+                warning!("{}: a message is refused: {error}", device.name);
                 true
             }
             Err(Error::Disconnected) => false,
             Err(error) => {
                 device.counters.refused += 1;
-                eprintln!("{}: the connection ends: {error}", device.name);
+                warning!("{}: the connection ends: {error}", device.name);
                 false
             }
         }
@@ -232,5 +276,13 @@ fn add(epoll: &OwnedFd, source: impl AsFd, token: u64) -> Result<()> {
     epoll::add(epoll, source, data, epoll::EventFlags::IN).context("waiting")
 }
 
+#[cfg(test)]
+mod act_tests;
+#[cfg(test)]
+mod explain_tests;
+#[cfg(test)]
+mod host;
+#[cfg(test)]
+mod net_tests;
 #[cfg(test)]
 mod tests;

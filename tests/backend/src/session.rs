@@ -11,10 +11,12 @@ use crate::{
     memory::{Area, MOST_REGIONS, MemoryError, Place},
     ring::inflight,
 };
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recv, recvmsg,
+};
 use std::{
     fs::File,
-    io::{self, IoSliceMut},
+    io::{self, IoSliceMut, Read, Write},
     mem::MaybeUninit,
     os::unix::net::UnixStream,
 };
@@ -61,6 +63,66 @@ pub fn backend_channel(connection: &UnixStream) -> Option<UnixStream> {
         RecvAncillaryMessage::ScmRights(mut files) => files.next().map(UnixStream::from),
         _ => None,
     })
+}
+
+/// `VHOST_USER_SET_VRING_ENABLE`.
+const SET_VRING_ENABLE: u32 = 18;
+
+/// The flags of a message: its version, and that it is, or wants, a reply.
+const VERSION: u32 = 1;
+const REPLY: u32 = 1 << 2;
+const NEED_REPLY: u32 = 1 << 3;
+
+/// A queue that is to be enabled, or not.
+#[derive(Clone, Copy, Debug)]
+pub struct Enable {
+    /// The queue.
+    pub index: u32,
+    /// Whether it is to be enabled.
+    pub enable: bool,
+    wants_reply: bool,
+}
+
+/// Takes the next message, if it enables a queue.
+///
+/// For networks, QEMU sends it before the features, and the crate takes that for a mistake.
+pub fn early_enable(mut connection: &UnixStream) -> Option<Enable> {
+    let mut header = [0; 12];
+    let received = recv(connection, &mut header[..], RecvFlags::PEEK).ok()?;
+    let [code, flags, length] = words(&header);
+    if received.1 < header.len() || code != SET_VRING_ENABLE || length != 8 {
+        return None;
+    }
+    let mut message = [0; 20];
+    connection.read_exact(&mut message).ok()?;
+    let [_, _, _, index, value] = words(&message);
+    Some(Enable {
+        index,
+        enable: value != 0,
+        wants_reply: flags & NEED_REPLY != 0,
+    })
+}
+
+impl Enable {
+    /// Tells QEMU whether it was done.
+    pub fn reply(&self, mut connection: &UnixStream, done: bool) -> io::Result<()> {
+        if !self.wants_reply {
+            return Ok(());
+        }
+        let result = u32::from(!done);
+        let words = [SET_VRING_ENABLE, VERSION | REPLY, 8, result, 0];
+        let message: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
+        connection.write_all(&message)
+    }
+}
+
+/// Takes integers of four bytes out of a message.
+fn words<const N: usize>(bytes: &[u8]) -> [u32; N] {
+    let mut words = [0; N];
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+        *word = u32::from_ne_bytes(bytes.try_into().unwrap_or_default());
+    }
+    words
 }
 
 /// An error that does not end the connection.
@@ -120,8 +182,9 @@ impl<C: Class> VhostUserBackendReqHandlerMut for Device<C> {
         self.accepted = features;
         self.class.accept(features & !PROTOCOL_FEATURES);
         if features & PROTOCOL_FEATURES == 0 {
-            for queue in &mut self.queues {
+            for (index, queue) in self.queues.iter_mut().enumerate() {
                 queue.enabled = true;
+                self.class.enable(index, true);
             }
         }
         Ok(())
@@ -201,13 +264,18 @@ impl<C: Class> VhostUserBackendReqHandlerMut for Device<C> {
     }
 
     fn get_protocol_features(&mut self) -> Result<VhostUserProtocolFeatures> {
-        Ok(VhostUserProtocolFeatures::MQ
+        let features = VhostUserProtocolFeatures::MQ
             | VhostUserProtocolFeatures::REPLY_ACK
             | VhostUserProtocolFeatures::BACKEND_REQ
             | VhostUserProtocolFeatures::CONFIG
             | VhostUserProtocolFeatures::INFLIGHT_SHMFD
             | VhostUserProtocolFeatures::RESET_DEVICE
-            | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS)
+            | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS;
+        Ok(if C::RECORDED {
+            features
+        } else {
+            features - VhostUserProtocolFeatures::INFLIGHT_SHMFD
+        })
     }
 
     fn set_protocol_features(&mut self, features: u64) -> Result<()> {
@@ -216,11 +284,12 @@ impl<C: Class> VhostUserBackendReqHandlerMut for Device<C> {
     }
 
     fn get_queue_num(&mut self) -> Result<u64> {
-        Ok(u64::try_from(self.queues.len()).unwrap_or(u64::MAX))
+        Ok(self.class.announced().into())
     }
 
     fn set_vring_enable(&mut self, index: u32, enable: bool) -> Result<()> {
         self.queue(index)?.enabled = enable;
+        self.class.enable(at_of(index), enable);
         self.run(at_of(index));
         Ok(())
     }
@@ -320,7 +389,15 @@ impl<C: Class> VhostUserBackendReqHandlerMut for Device<C> {
 }
 
 impl<C: Class> Device<C> {
+    /// Returns whether the crate takes a message that enables a queue.
+    pub fn has_protocol(&self) -> bool {
+        self.accepted & PROTOCOL_FEATURES != 0
+    }
+
     fn set_record(&mut self, inflight: &VhostUserInflight, file: File) -> Result<()> {
+        if !C::RECORDED {
+            return refuse("what is in flight is not recorded");
+        }
         let (queues, size) = (inflight.num_queues, inflight.queue_size);
         let length = inflight::length(size) * usize::from(queues);
         if u64::try_from(length).unwrap_or(u64::MAX) > inflight.mmap_size {

@@ -3,8 +3,7 @@
 //! What a disk says of itself.
 
 use super::storage::Storage;
-use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result};
 use std::path::PathBuf;
 use virtio_wire::blk::{ConfigLayout, Feature, FeatureSet};
 
@@ -130,40 +129,8 @@ impl Options {
     }
 }
 
-/// Finds a feature by its name in C, of which the beginning and the case do not matter, or by its
-/// number.
-pub fn feature(name: &str) -> Result<Feature> {
-    if let Ok(bit) = name.parse() {
-        return Feature::new(bit).context("there is no such feature");
-    }
-    let wanted = name.to_uppercase().replace('-', "_");
-    (0..FeatureSet::BITS)
-        .filter_map(Feature::new)
-        .find(|feature| {
-            let known = feature.name().unwrap_or_default();
-            let short = known.split_once("_F_").map(|(_, short)| short);
-            known == wanted || short == Some(wanted.as_str())
-        })
-        .with_context(|| format!("there is no feature {name}"))
-}
-
-/// Adds and removes features as a command says.
-pub fn change_features(set: &mut FeatureSet, arguments: &Value) -> Result<()> {
-    let list = |field: &str| -> Result<FeatureSet> {
-        let names = arguments[field].as_array().into_iter().flatten();
-        names
-            .map(|name| match name {
-                Value::String(name) => feature(name),
-                other => feature(&other.to_string()),
-            })
-            .collect()
-    };
-    *set = set.union(list("add")?).difference(list("remove")?);
-    Ok(())
-}
-
 /// Returns where a field is in the configuration space, and how many bytes it has.
-fn field(name: &str) -> Option<(usize, usize)> {
+pub fn field(name: &str) -> Option<(usize, usize)> {
     macro_rules! fields {
         ($($field:ident: $length:literal,)*) => {
             match name {
@@ -202,27 +169,4 @@ fn field(name: &str) -> Option<(usize, usize)> {
         write_granularity: 4,
         model: 1,
     }
-}
-
-/// Reads what a command wants to be said: in `set`, an object of fields and numbers.
-pub fn lies(arguments: &Value) -> Result<Vec<(usize, Vec<u8>)>> {
-    let mut lies = Vec::new();
-    let Some(fields) = arguments.get("set") else {
-        return Ok(lies);
-    };
-    let Value::Object(fields) = fields else {
-        bail!("set is no object");
-    };
-    for (name, value) in fields {
-        let (offset, length) =
-            field(name).with_context(|| format!("the configuration space has no {name}"))?;
-        let number = value
-            .as_u64()
-            .with_context(|| format!("{name} is no number"))?;
-        let bytes = number.to_le_bytes();
-        let (bytes, rest) = bytes.split_at(length);
-        ensure!(rest.iter().all(|byte| *byte == 0), "{name} is too large");
-        lies.push((offset, bytes.to_vec()));
-    }
-    Ok(lies)
 }

@@ -2,8 +2,8 @@
 
 //! Serving requests.
 
-use super::{Blk, Data, Job};
-use crate::{memory::Memory, rule::Action};
+use super::{Blk, Job};
+use crate::{data::Data, log::warning, memory::Memory, rule::Action};
 use std::io;
 use virtio_wire::blk::{
     DeviceId, LifetimeLayout, Range, RequestKind,
@@ -55,7 +55,7 @@ impl Blk {
         if !actions.contains(&Action::NoStatus)
             && let Err(error) = job.status.cursor().write(memory, &[status])
         {
-            eprintln!("a status cannot be written: {error}");
+            warning!("a status cannot be written: {error}");
         }
         u32::try_from(written + 1).unwrap_or(u32::MAX)
     }
@@ -96,7 +96,7 @@ impl Blk {
         match result {
             Ok(()) => Status::Ok,
             Err(error) => {
-                eprintln!("{request:?} fails: {error}");
+                warning!("{request:?} fails: {error}");
                 Status::IoError
             }
         }
@@ -158,7 +158,7 @@ impl Blk {
     ) -> Status {
         let mut bytes = vec![0; length];
         if let Err(error) = data.cursor().read(memory, &mut bytes) {
-            eprintln!("segments cannot be read: {error}");
+            warning!("segments cannot be read: {error}");
             return Status::IoError;
         }
         let Some(rules) = &self.rules else {
@@ -175,7 +175,7 @@ impl Blk {
                 SegmentKind::SecureErase => self.disk.erase(offset, length),
             };
             if let Err(error) = result {
-                eprintln!("{kind:?} fails: {error}");
+                warning!("{kind:?} fails: {error}");
                 return Status::IoError;
             }
         }

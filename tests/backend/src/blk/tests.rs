@@ -60,7 +60,7 @@ impl Bench {
         elements.extend(data.map(|(length, access)| Self::element(DATA, length, access)));
         elements.push(Self::element(STATUS, 1, Access::Write));
         let buffer = Buffer::of(elements);
-        let (_, job) = self.disk.read(&self.memory, &buffer).expect("a request");
+        let (_, job) = self.disk.read(&self.memory, 0, &buffer).expect("a request");
         let written = self.disk.serve(&self.memory, &job, actions);
         let mut status = [0];
         self.memory.read(STATUS, &mut status).expect("a status");
@@ -309,7 +309,7 @@ proptest! {
         bench.memory.read(GUEST, &mut before).expect("a read");
 
         let buffer = Buffer::of(elements.clone());
-        if let Ok((_, job)) = bench.disk.read(&bench.memory, &buffer) {
+        if let Ok((_, job)) = bench.disk.read(&bench.memory, 0, &buffer) {
             let written = bench.disk.serve(&bench.memory, &job, &[]);
             let most: u64 = buffer.writable().map(|e| u64::from(e.length)).sum();
             prop_assert!(u64::from(written) <= most);

@@ -2,14 +2,14 @@
 
 //! Packed rings.
 
-use super::{Buffer, Form, Result, Setup, inflight};
+use super::{Buffer, Error, Form, Look, Result, Setup, inflight};
 use crate::memory::{Area, Memory};
 use std::{
     collections::VecDeque,
     sync::atomic::{Ordering, fence},
 };
 use virtio_wire::ring::{
-    Indirect, RingError, WRITE,
+    Indirect, NEXT, RingError, WRITE,
     packed::{
         AVAILABLE, Descriptor, Event, EventIndex, EventLayout, Place, Position, QueueSize, State,
         USED, Walk,
@@ -188,15 +188,54 @@ impl Ring {
         Ok(())
     }
 
-    pub(super) fn forge(&mut self, id: u32, written: u32, count: u16) -> Result<()> {
-        let at = self.done.offset();
+    pub(super) fn push_together(&mut self, buffers: &[(&Buffer, u32)]) -> Result<()> {
+        if self.record.is_some() {
+            return Err(Error::Recorded);
+        }
+        let mut places = Vec::new();
+        let mut place = self.done;
+        for (buffer, written) in buffers {
+            places.push((place, buffer.id.into(), *written));
+            place = place.plus(buffer.count, self.size)?;
+            self.told.1 = self.told.1.saturating_add(buffer.count.into());
+            self.out = self.out.saturating_sub(1);
+            self.descriptors_out = self.descriptors_out.saturating_sub(buffer.count);
+        }
+        // The driver sees nothing before it sees the first one.
+        for (place, id, written) in places.into_iter().rev() {
+            self.write_used(place, id, written)?;
+        }
+        self.done = place;
+        Ok(())
+    }
+
+    pub(super) fn unpop(&mut self, buffer: &Buffer) -> Result<()> {
+        if self.record.is_some() {
+            return Err(Error::Recorded);
+        }
+        // As far forward as around the ring: to where it was, in the other round.
+        let forward = self.size.get().checked_sub(buffer.count);
+        let back = self
+            .next
+            .plus(forward.ok_or(RingError::TooLong)?, self.size)?;
+        self.next = Position::new(back.index(), !back.wrap(), self.size)?;
+        self.out = self.out.saturating_sub(1);
+        self.descriptors_out = self.descriptors_out.saturating_sub(buffer.count);
+        Ok(())
+    }
+
+    fn write_used(&self, place: Position, id: u32, written: u32) -> Result<()> {
+        let at = place.offset();
         // The identifier has 16 bits here.
         let id = u16::try_from(id & 0xffff).unwrap_or(0);
         self.ring.write(at + LENGTH, &written.to_le_bytes())?;
         self.ring.write(at + LENGTH + 4, &id.to_le_bytes())?;
         let write = if written > 0 { WRITE } else { 0 };
-        let flags = self.done.used_flags() | write;
-        self.ring.store(at + FLAGS, flags)?;
+        Ok(self.ring.store(at + FLAGS, place.used_flags() | write)?)
+    }
+
+    pub(super) fn forge(&mut self, id: u32, written: u32, count: u16) -> Result<()> {
+        self.write_used(self.done, id, written)?;
         self.done = self.done.plus(count, self.size)?;
         self.told.1 = self.told.1.saturating_add(count.into());
         Ok(())
@@ -212,21 +251,63 @@ impl Ring {
         Ok(())
     }
 
+    pub(super) fn look(&self) -> Result<Look> {
+        let mut waiting = 0;
+        let mut place = self.next;
+        for _ in 0..self.size.get() {
+            let flags = self.ring.load(place.offset() + FLAGS)?;
+            if place.state(flags) != State::Available {
+                break;
+            }
+            // A buffer ends with the descriptor that none follows.
+            if flags & NEXT == 0 {
+                waiting += 1;
+            }
+            place = place.plus(1, self.size)?;
+        }
+        let wanted = match self.driver_wants()? {
+            Event::Never => None,
+            Event::Always => Some(1),
+            Event::At(event) => {
+                let mut ahead = 0;
+                let mut place = self.done;
+                while place != event && ahead < self.size.get() {
+                    place = place.plus(1, self.size)?;
+                    ahead += 1;
+                }
+                (place == event).then_some(ahead + 1)
+            }
+        };
+        Ok(Look {
+            waiting,
+            asked: self.device_event.load(EVENT_FLAGS)? != Event::Never.layout().flags.get(),
+            wanted,
+        })
+    }
+
+    /// Returns when the driver wants to be notified. What cannot be understood is a reason to.
+    fn driver_wants(&self) -> Result<Event> {
+        let layout = EventLayout {
+            desc: self.driver_event.load(0)?.into(),
+            flags: self.driver_event.load(EVENT_FLAGS)?.into(),
+        };
+        Ok(Event::new(layout, self.size, self.event_index).unwrap_or(Event::Always))
+    }
+
+    pub(super) fn descriptors(&self) -> &Area {
+        &self.ring
+    }
+
     pub(super) fn wants_call(&mut self) -> Result<bool> {
         // What was written has to be visible before it is read what the driver wants.
         fence(Ordering::SeqCst);
-        let flags = self.driver_event.load(EVENT_FLAGS)?;
-        let layout = EventLayout {
-            desc: self.driver_event.load(0)?.into(),
-            flags: flags.into(),
-        };
+        let event = self.driver_wants()?;
         let (first, count) = std::mem::replace(&mut self.told, (self.done, 0));
         if count == 0 {
             return Ok(false);
         }
         let size = self.size;
-        // What cannot be understood, or has gone all around, is a reason to notify.
-        let event = Event::new(layout, size, self.event_index).unwrap_or(Event::Always);
+        // What has gone all around is a reason to notify.
         Ok(match u16::try_from(count) {
             Ok(count) if count <= size.get() => event.notifies(first, count, size),
             _ => event != Event::Never,

@@ -2,7 +2,7 @@
 
 //! Split rings.
 
-use super::{Buffer, Form, Result, Setup, inflight};
+use super::{Buffer, Error, Form, Look, Result, Setup, inflight};
 use crate::memory::{Area, Memory};
 use std::{
     collections::VecDeque,
@@ -132,19 +132,72 @@ impl Ring {
         Ok(())
     }
 
-    pub(super) fn forge(&mut self, id: u32, written: u32, _count: u16) -> Result<()> {
+    pub(super) fn push_together(&mut self, buffers: &[(&Buffer, u32)]) -> Result<()> {
+        if self.record.is_some() {
+            return Err(Error::Recorded);
+        }
+        let mut place = self.done;
+        for (buffer, written) in buffers {
+            self.write_used(place, buffer.id.into(), *written)?;
+            place = place.plus(1);
+            self.out = self.out.saturating_sub(1);
+        }
+        // The index says of all of them that they are there.
+        self.jump(u16::try_from(buffers.len()).unwrap_or(u16::MAX))
+    }
+
+    pub(super) fn unpop(&mut self, _buffer: &Buffer) -> Result<()> {
+        if self.record.is_some() {
+            return Err(Error::Recorded);
+        }
+        self.next = self.next.plus(u16::MAX);
+        self.out = self.out.saturating_sub(1);
+        Ok(())
+    }
+
+    fn write_used(&self, place: Index, id: u32, written: u32) -> Result<()> {
         let element = UsedElement {
             id: id.into(),
             len: written.into(),
         };
-        let offset = self.size.used_offset(self.done);
-        self.used.write(offset, &element.to_bytes())?;
+        let offset = self.size.used_offset(place);
+        Ok(self.used.write(offset, &element.to_bytes())?)
+    }
+
+    pub(super) fn forge(&mut self, id: u32, written: u32, _count: u16) -> Result<()> {
+        self.write_used(self.done, id, written)?;
         self.jump(1)
     }
 
     pub(super) fn jump(&mut self, by: u16) -> Result<()> {
         self.done = self.done.plus(by);
         Ok(self.used.store(INDEX_OFFSET, self.done.get())?)
+    }
+
+    pub(super) fn look(&self) -> Result<Look> {
+        let available = Index::new(self.available.load(INDEX_OFFSET)?);
+        let asked = if self.event_index {
+            self.used.load(self.size.available_event_offset())? == self.next.get()
+        } else {
+            self.used.load(FLAGS_OFFSET)? != NO_NOTIFY
+        };
+        let wanted = if self.event_index {
+            let event = Index::new(self.available.load(self.size.used_event_offset())?);
+            // What is behind was notified of.
+            let ahead = event.advance(self.done, self.size.get()).ok();
+            ahead.map(|ahead| ahead + 1)
+        } else {
+            (self.available.load(FLAGS_OFFSET)? != NO_NOTIFY).then_some(1)
+        };
+        Ok(Look {
+            waiting: available.advance(self.next, self.size.get())?,
+            asked,
+            wanted,
+        })
+    }
+
+    pub(super) fn descriptors(&self) -> &Area {
+        &self.descriptors
     }
 
     pub(super) fn wants_call(&mut self) -> Result<bool> {

@@ -189,3 +189,37 @@ fn rings_move_with_memory() {
         );
     }
 }
+
+#[test]
+fn a_ring_is_looked_at() {
+    for form in FORMS {
+        let memory = memory(0x10000);
+        let mut driver = Driver::new(&memory, 8, form);
+        let mut ring = driver.ring(&memory, None).expect("a ring");
+        assert_eq!(ring.look().expect("a look").waiting, 0);
+        driver.add(&memory, 1, 2);
+        driver.add_indirect(&memory, 1, 1);
+        assert_eq!(ring.look().expect("a look").waiting, 2);
+
+        ring.refuse_kicks().expect("to refuse");
+        assert!(form.event_index && !form.packed || !ring.look().expect("a look").asked);
+        let buffer = ring.pop(&memory).expect("a pop").expect("a buffer");
+        assert_eq!(ring.look().expect("a look").waiting, 1);
+        assert!(ring.ask_for_kicks().expect("to ask"));
+        assert!(ring.look().expect("a look").asked);
+        ring.push(&buffer, 0).expect("a push");
+        assert_eq!(ring.look().expect("a look").waiting, 1);
+    }
+}
+
+#[test]
+fn buffers_may_be_longer_than_can_be_said() {
+    let element = Element {
+        address: 0,
+        length: u32::MAX,
+        access: Access::Write,
+    };
+    let buffer = Buffer::of(vec![element, element]);
+    assert_eq!(buffer.readable_length(), 0);
+    assert_eq!(buffer.writable_length(), 2 * u64::from(u32::MAX));
+}

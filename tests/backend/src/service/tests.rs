@@ -2,19 +2,18 @@
 
 //! A device from the first message to the last, with a front-end that is not QEMU.
 
-use super::*;
+use super::{
+    host::{AVAILABLE, Host, SIZE, event},
+    *,
+};
 use crate::{
     blk::{Blk, Medium, Options},
-    control::Controlled,
-    memory::{
-        Memory, Place,
-        tests::{GUEST, USER, file},
-    },
+    memory::tests::{GUEST, USER},
 };
 use serde_json::json;
-use std::{fs::File, io::Read, os::fd::AsRawFd, thread};
+use std::{io::Read, os::fd::AsRawFd, thread};
 use vhost::{
-    VhostBackend, VhostUserMemoryRegionInfo, VringConfigData,
+    VhostBackend, VhostUserMemoryRegionInfo,
     vhost_user::{
         Frontend, VhostUserFrontend, VhostUserProtocolFeatures,
         message::{VhostUserConfigFlags, VhostUserHeaderFlag},
@@ -27,21 +26,12 @@ use virtio_wire::{
 use vmm_sys_util::eventfd::EventFd;
 
 const LENGTH: u64 = 0x10000;
-const SIZE: u16 = 8;
-const AVAILABLE: u64 = 0x1000;
-const USED: u64 = 0x2000;
 
-/// A device that runs, and its front-end.
-struct Bench {
-    shared: Arc<Shared<Blk>>,
-    thread: Option<thread::JoinHandle<Result<()>>>,
-    path: PathBuf,
-    front: Frontend,
-    /// The memory as the guest sees it.
-    memory: Memory,
-    file: File,
+/// A device that runs, and its other end.
+pub(super) struct Bench {
+    pub(super) host: Host<Blk>,
     kick: EventFd,
-    call: EventFd,
+    pub(super) call: EventFd,
     sent: u16,
 }
 
@@ -56,32 +46,12 @@ fn protocol() -> VhostUserProtocolFeatures {
 }
 
 impl Bench {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("rv-{}-{name}", std::process::id()));
+    pub(super) fn new(name: &str) -> Self {
         let blk = Blk::new(&Options::new(Medium::Ram(64 * 512))).expect("a disk");
-        let shared = Arc::new(Shared::new(name, blk).expect("a device"));
-        let device = Arc::clone(&shared);
-        let meeting = Meeting::Listen(path.clone());
-        let thread = thread::spawn(move || device.run(&meeting));
-        let mut memory = Memory::default();
-        let file = file(LENGTH);
-        let place = Place {
-            guest: GUEST,
-            user: USER,
-            length: LENGTH,
-            offset: 0,
-        };
-        let clone = file.try_clone().expect("a clone");
-        memory.add(place, clone).expect("a region");
         let mut bench = Self {
-            shared,
-            thread: Some(thread),
-            front: connect(&path),
-            path,
-            memory,
-            file,
-            kick: EventFd::new(nonblock()).expect("an event"),
-            call: EventFd::new(nonblock()).expect("an event"),
+            host: Host::new(name, blk, LENGTH),
+            kick: event(),
+            call: event(),
             sent: 0,
         };
         bench.negotiate();
@@ -89,7 +59,7 @@ impl Bench {
     }
 
     fn negotiate(&mut self) {
-        let front = &mut self.front;
+        let front = &mut self.host.front;
         front.set_owner().expect("an owner");
         let offered = front.get_features().expect("features");
         assert_ne!(offered & 1 << 30, 0, "there is a protocol to negotiate");
@@ -103,41 +73,22 @@ impl Bench {
             .expect("accepted");
     }
 
-    fn region(&self) -> VhostUserMemoryRegionInfo {
-        VhostUserMemoryRegionInfo {
-            guest_phys_addr: GUEST,
-            memory_size: LENGTH,
-            userspace_addr: USER,
-            mmap_offset: 0,
-            mmap_handle: self.file.as_raw_fd(),
-        }
-    }
-
     /// Starts queue 0 at some base.
-    fn start(&mut self, base: u16) {
-        let config = VringConfigData {
-            queue_max_size: SIZE,
-            queue_size: SIZE,
-            flags: 0,
-            desc_table_addr: USER,
-            used_ring_addr: USER + USED,
-            avail_ring_addr: USER + AVAILABLE,
-            log_addr: None,
-        };
-        self.front.set_vring_num(0, SIZE).expect("a size");
-        self.front.set_vring_base(0, base).expect("a base");
-        self.front.set_vring_addr(0, &config).expect("addresses");
-        self.front.set_vring_kick(0, &self.kick).expect("a kick");
-        self.front.set_vring_call(0, &self.call).expect("a call");
-        self.front.set_vring_enable(0, true).expect("enabled");
+    pub(super) fn start(&mut self, base: u16) {
+        self.host.start(0, 0, base, &self.kick, &self.call);
+        self.host.enable(0, true);
     }
 
     /// Makes a request to read the first sector available.
     fn send(&mut self) {
+        self.prepare();
+        self.kick();
+    }
+
+    /// Makes a request, of which the device is not told.
+    pub(super) fn prepare(&mut self) {
         let header = RequestHeader::new(RequestKind::Read, 0);
-        let write = |address, bytes: &[u8]| {
-            self.memory.write(GUEST + address, bytes).expect("a write");
-        };
+        let write = |address, bytes: &[u8]| self.host.write(address, bytes);
         write(0x3000, &header.to_bytes());
         write(0x3100, &[0xff]);
         for (at, address, length, flags) in [
@@ -156,15 +107,15 @@ impl Bench {
         write(AVAILABLE + 4 + u64::from(self.sent % SIZE) * 2, &[0; 2]);
         self.sent += 1;
         write(AVAILABLE + 2, &self.sent.to_le_bytes());
+    }
+
+    pub(super) fn kick(&self) {
         self.kick.write(1).expect("a kick");
     }
 
-    fn status(&self) -> u8 {
-        let mut status = [0];
-        self.memory
-            .read(GUEST + 0x3100, &mut status)
-            .expect("a read");
-        status[0]
+    pub(super) fn status(&self) -> u8 {
+        let [status] = self.host.read(0x3100);
+        status
     }
 
     /// Waits for the interrupt.
@@ -177,54 +128,24 @@ impl Bench {
         }
         panic!("there is no interrupt");
     }
-
-    fn command(&self, command: &str, arguments: serde_json::Value) -> serde_json::Value {
-        self.shared.execute(command, &arguments).expect("an answer")
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        self.shared.stop();
-        let ended = self.thread.take().map(thread::JoinHandle::join);
-        if !thread::panicking() {
-            ended.expect("a thread").expect("no panic").expect("an end");
-            assert!(!self.path.exists(), "the socket is removed");
-        }
-    }
-}
-
-/// `O_NONBLOCK`, as QEMU has it.
-fn nonblock() -> i32 {
-    i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("a flag")
-}
-
-fn connect(path: &std::path::Path) -> Frontend {
-    for _ in 0..2000 {
-        if let Ok(front) = Frontend::connect(path, 8) {
-            return front;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    panic!("nobody listens at {}", path.display());
 }
 
 #[test]
 fn a_request_is_served() {
     let mut bench = Bench::new("served");
-    assert_eq!(bench.front.get_queue_num().expect("a number"), 8);
-    let region = bench.region();
-    bench.front.set_mem_table(&[region]).expect("memory");
+    assert_eq!(bench.host.front.get_queue_num().expect("a number"), 8);
+    let region = bench.host.region();
+    bench.host.front.set_mem_table(&[region]).expect("memory");
     bench.start(0);
     bench.send();
     bench.wait();
 
     assert_eq!(bench.status(), 0);
-    let counters = bench.command("counters", json!({}));
+    let counters = bench.host.counters();
     assert_eq!(counters["queues"][0]["taken"], 1);
     assert_eq!(counters["queues"][0]["calls"], 1);
     assert_eq!(counters["class"]["requests"]["read"], 1);
-    assert_eq!(bench.front.get_vring_base(0).expect("a base"), 1);
+    assert_eq!(bench.host.front.get_vring_base(0).expect("a base"), 1);
 
     // It is stopped: a kick does nothing.
     bench.send();
@@ -234,8 +155,8 @@ fn a_request_is_served() {
     bench.wait();
     assert_eq!(bench.status(), 0);
 
-    bench.front.reset_device().expect("a reset");
-    let counters = bench.command("counters", json!({}));
+    bench.host.front.reset_device().expect("a reset");
+    let counters = bench.host.counters();
     assert_eq!(counters["queues"][0]["running"], false);
     assert_eq!(counters["resets"], 1);
 }
@@ -243,32 +164,36 @@ fn a_request_is_served() {
 #[test]
 fn another_connection_takes_up_what_was_taken() {
     let mut bench = Bench::new("again");
-    let region = bench.region();
-    bench.front.set_mem_table(&[region]).expect("memory");
+    let region = bench.host.region();
+    bench.host.front.set_mem_table(&[region]).expect("memory");
     let wanted = vhost::vhost_user::message::VhostUserInflight::new(0, 0, 1, SIZE);
-    let (record, file) = bench.front.get_inflight_fd(&wanted).expect("a record");
+    let (record, file) = bench.host.front.get_inflight_fd(&wanted).expect("a record");
     bench.start(0);
-    bench.command("inject", json!({ "do": "hold", "count": 1 }));
+    bench
+        .host
+        .command("inject", json!({ "do": "hold", "count": 1 }));
     bench.send();
-    while bench.command("counters", json!({}))["queues"][0]["waiting"] != 1 {
+    while bench.host.counters()["queues"][0]["waiting"] != 1 {
         thread::sleep(Duration::from_millis(5));
     }
-    bench.command("disconnect", json!({}));
+    bench.host.command("disconnect", json!({}));
 
-    bench.front = connect(&bench.path);
+    bench.host.reconnect();
     bench.negotiate();
-    let region = bench.region();
+    let region = bench.host.region();
     bench
+        .host
         .front
         .add_mem_region(&region)
         .expect("memory, in another way");
     bench
+        .host
         .front
         .set_inflight_fd(&record, file.as_raw_fd())
         .expect("the record");
     bench.start(0);
     bench.wait();
-    let counters = bench.command("counters", json!({}));
+    let counters = bench.host.counters();
     assert_eq!(counters["queues"][0]["resumed"], 1);
     assert_eq!(counters["connections"], 2);
     // The interrupt may be the one that is sent for the backend before.
@@ -286,50 +211,58 @@ fn the_configuration_space_is_read_and_announced() {
         let (_, bytes) = front.get_config(0, 8, flags, &[0; 8]).expect("a config");
         bytes[0]
     };
-    assert_eq!(capacity(&mut bench.front), 64);
+    assert_eq!(capacity(&mut bench.host.front), 64);
     let (mut here, there) = UnixStream::pair().expect("a channel");
     bench
+        .host
         .front
         .set_backend_request_fd(&there)
         .expect("a channel");
-    bench.command("resize", json!({ "sectors": 100 }));
+    bench.host.command("resize", json!({ "sectors": 100 }));
 
     let mut message = [0; 12];
     here.read_exact(&mut message).expect("a message");
     assert_eq!(message, [2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(capacity(&mut bench.front), 100);
+    assert_eq!(capacity(&mut bench.host.front), 100);
     // The driver may change the cache mode, and nothing else.
-    bench.front.set_config(32, flags, &[0]).expect("to write");
-    assert!(bench.front.set_config(0, flags, &[0]).is_err());
+    bench
+        .host
+        .front
+        .set_config(32, flags, &[0])
+        .expect("to write");
+    assert!(bench.host.front.set_config(0, flags, &[0]).is_err());
     // The answer comes before it is counted.
-    while bench.command("counters", json!({}))["refused"] == 0 {
+    while bench.host.counters()["refused"] == 0 {
         thread::sleep(Duration::from_millis(5));
     }
-    assert_eq!(bench.command("counters", json!({}))["refused"], 1);
+    assert_eq!(bench.host.counters()["refused"], 1);
 }
 
 #[test]
 fn what_cannot_be_is_refused_and_it_goes_on() {
     let mut bench = Bench::new("refused");
-    let region = bench.region();
-    bench.front.set_mem_table(&[region]).expect("memory");
-    let region = bench.region();
-    assert!(bench.front.add_mem_region(&region).is_err(), "it is there");
+    let region = bench.host.region();
+    bench.host.front.set_mem_table(&[region]).expect("memory");
+    let region = bench.host.region();
+    assert!(
+        bench.host.front.add_mem_region(&region).is_err(),
+        "it is there"
+    );
     let beyond = VhostUserMemoryRegionInfo {
         guest_phys_addr: GUEST + LENGTH,
         userspace_addr: USER + LENGTH,
         mmap_offset: 0x1000,
-        ..bench.region()
+        ..bench.host.region()
     };
-    assert!(bench.front.add_mem_region(&beyond).is_err());
+    assert!(bench.host.front.add_mem_region(&beyond).is_err());
     // The rings are nowhere: the queue ends, the connection does not.
-    let gone = bench.region();
-    bench.front.remove_mem_region(&gone).expect("removed");
+    let gone = bench.host.region();
+    bench.host.front.remove_mem_region(&gone).expect("removed");
     bench.start(0);
     bench.send();
     thread::sleep(Duration::from_millis(20));
-    let counters = bench.command("counters", json!({}));
+    let counters = bench.host.counters();
     assert_eq!(counters["queues"][0]["errors"], 1);
     assert_eq!(counters["connected"], true);
-    assert_eq!(bench.front.get_queue_num().expect("a number"), 8);
+    assert_eq!(bench.host.front.get_queue_num().expect("a number"), 8);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The data of a request: elements, of which bytes are taken from the front.
+//! The data of a buffer: elements, of which bytes are taken from the front.
 
 use crate::memory::{Memory, MemoryError};
 use virtio_wire::ring::Element;

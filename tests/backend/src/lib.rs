@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Virtio devices over vhost-user: they behave, or lie on request.
+//!
+//! QEMU hands over the memory of a guest and the rings of a device. A thread for each device
+//! ([`service`]) takes QEMU's messages ([`session`]), the driver's notifications, and the time, all
+//! under the lock of the [`device`]; so do the commands of the [`control`] socket. What a driver
+//! says is hostile: [`memory`] looks up each address, [`ring`] checks each index, and a class such
+//! as [`blk`] each request.
+//!
+//! What makes this more than a device is in [`rule`]: errors, latency and lies, each for requests of
+//! some sort, from and up to some number of them.
+
+mod blk;
+mod claim;
+mod class;
+mod control;
+mod data;
+mod device;
+mod frame;
+pub mod fuzz;
+mod histogram;
+mod log;
+mod memory;
+mod metrics;
+mod net;
+mod options;
+mod order;
+mod port;
+mod queue;
+mod replay;
+mod ring;
+mod rule;
+mod service;
+mod session;
+mod switch;
+mod wake;
+
+use anyhow::{Context, Result, anyhow};
+use class::Class;
+use control::Controlled;
+use options::Kind;
+use replay::{Recorder, Replay};
+use service::{Served, Shared};
+use std::{io::Read, os::unix::net::UnixStream, sync::Arc, thread, time::Duration};
+use switch::Switch;
+
+/// Makes a device that can be served.
+fn serve<C: Class>(
+    name: &str,
+    class: C,
+    latency: Duration,
+    recorder: Option<&Recorder>,
+) -> Result<Arc<dyn Served>> {
+    let shared = Shared::new(name, class)?;
+    shared.lock().latency = latency;
+    shared.lock().recorder = recorder.cloned();
+    Ok(Arc::new(shared))
+}
+
+/// Does what arguments say, which are those of the program, until it is told to end.
+pub fn run(arguments: lexopt::Parser) -> Result<()> {
+    let Some(options) = options::read(arguments)? else {
+        return Ok(());
+    };
+    if let (Some(path), false) = (&options.control, options.tell.is_empty()) {
+        return control::tell(path, &options.tell, |answer| println!("{answer:#}"));
+    }
+    if let (Some(path), true) = (&options.control, options.top) {
+        return control::top(path);
+    }
+    log::set(options.log);
+    let (mut asked, quit) = UnixStream::pair()?;
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::low_level::pipe::register(signal, quit.try_clone()?)?;
+    }
+
+    let replay = options.replay.as_deref().map(Replay::read).transpose()?;
+    let recorder = options.record.as_deref().map(Recorder::create);
+    let recorder = recorder.transpose()?;
+    let switch = Arc::new(Switch::new(options::SWITCH, options.ageing));
+    let mut devices = Vec::new();
+    let mut switched = !options.ports.is_empty();
+    for device in &options.devices {
+        let latency = Duration::from_micros(device.latency);
+        let recorder = recorder.as_ref();
+        let made: Result<Arc<dyn Served>> = match &device.kind {
+            Kind::Blk(blk) => {
+                blk::Blk::new(blk).and_then(|blk| serve(&device.name, blk, latency, recorder))
+            }
+            Kind::Net(net) => {
+                switched = true;
+                let port = switch.add(net.port.clone());
+                port.and_then(|port| {
+                    serve(&device.name, net::Net::new(net, port), latency, recorder)
+                })
+            }
+        };
+        devices.push(made.with_context(|| device.name.clone())?);
+    }
+    let mut controlled: Vec<_> = devices
+        .iter()
+        .map(|device| Arc::clone(device) as Arc<dyn Controlled>)
+        .collect();
+    for port in &options.ports {
+        controlled.push(port::start(port, &switch)?);
+    }
+    if switched {
+        controlled.push(switch);
+    }
+    if let Some(address) = &options.metrics {
+        metrics::listen(address, controlled.clone())?;
+    }
+    for rule in &options.rules {
+        control::execute(rule, &controlled).with_context(|| rule.to_string())?;
+    }
+    if let Some(replay) = replay {
+        replay.begin(controlled.clone())?;
+    }
+    if let Some(path) = &options.control {
+        control::listen(path, controlled, recorder, quit.try_clone()?)?;
+    }
+
+    println!(
+        "QEMU finds the devices with\n{}",
+        options::qemu_arguments(&options.devices)
+    );
+    let mut threads = Vec::new();
+    for (device, options) in devices.iter().zip(options.devices) {
+        let device = Arc::clone(device);
+        let mut ended = quit.try_clone()?;
+        threads.push(thread::spawn(move || {
+            let result = device.run(&options.meeting).context(options.name);
+            // A device that cannot go on ends the others, too.
+            let _ = std::io::Write::write(&mut ended, &[0]);
+            result
+        }));
+    }
+    asked.read_exact(&mut [0])?;
+    for device in &devices {
+        device.stop();
+    }
+    let mut result = Ok(());
+    for thread in threads {
+        let ended = thread.join().map_err(|_| anyhow!("a device panics"))?;
+        result = result.and(ended);
+    }
+    if let Some(path) = &options.control {
+        let _ = std::fs::remove_file(path);
+    }
+    result
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Frames that have left the switch at a port, and wait for whoever serves it.
+
+use crate::{frame::Frame, wake::Waker};
+use serde_json::{Value, json};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+#[derive(Debug, Default)]
+struct State {
+    frames: VecDeque<Arc<Frame>>,
+    waker: Option<Waker>,
+    open: bool,
+    taken: u64,
+    full: u64,
+    closed: u64,
+}
+
+/// Where frames wait.
+#[derive(Debug)]
+pub struct Outlet {
+    most: usize,
+    state: Mutex<State>,
+}
+
+impl Outlet {
+    /// Makes one for so many frames. It is closed: what comes is lost.
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            state: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets what is woken when a frame comes.
+    pub fn set_waker(&self, waker: Waker) {
+        self.lock().waker = Some(waker);
+    }
+
+    /// Lets frames in. What waits when it is closed is lost.
+    pub fn set_open(&self, open: bool) {
+        let mut state = self.lock();
+        state.open = open;
+        if !open {
+            state.closed += u64::try_from(state.frames.len()).unwrap_or(0);
+            state.frames.clear();
+        }
+    }
+
+    /// Puts a frame in, if there is room.
+    pub fn push(&self, frame: Arc<Frame>) {
+        let mut state = self.lock();
+        if !state.open {
+            state.closed += 1;
+        } else if state.frames.len() >= self.most {
+            state.full += 1;
+        } else {
+            state.frames.push_back(frame);
+            if let (1, Some(waker)) = (state.frames.len(), &state.waker) {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Takes all frames.
+    pub fn take(&self) -> VecDeque<Arc<Frame>> {
+        let mut state = self.lock();
+        state.taken += u64::try_from(state.frames.len()).unwrap_or(0);
+        std::mem::take(&mut state.frames)
+    }
+
+    /// Takes one frame.
+    pub fn take_one(&self) -> Option<Arc<Frame>> {
+        let mut state = self.lock();
+        let frame = state.frames.pop_front();
+        state.taken += u64::from(frame.is_some());
+        frame
+    }
+
+    /// Returns whether no frame waits.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.lock().frames.is_empty()
+    }
+
+    /// Counts what was taken, and what was lost: because there was no room, and because nobody
+    /// was there to take it.
+    pub fn counters(&self) -> Value {
+        let state = self.lock();
+        json!({
+            "waiting": state.frames.len(),
+            "taken": state.taken,
+            "lost_full": state.full,
+            "lost_closed": state.closed,
+        })
+    }
+}
