@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Fuzz targets for the parsers of `virtio_wire`, and what drives them.
+//! Fuzz targets for the parsers of `virtio_wire` and for the backend, and what drives them.
 //!
 //! A *target* is a function that takes any bytes, hands them to a parser as what the other end
 //! says, and asserts what has to hold of whatever comes out; so it panics if there is a fault.
@@ -45,6 +45,9 @@ macro_rules! targets {
 }
 
 targets! {
+    backend_blk,
+    backend_messages,
+    backend_net,
     blk_config,
     blk_request,
     features,
@@ -62,7 +65,8 @@ targets! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mutate::{Corpus, Random};
+    use mutate::Corpus;
+    use random::Random;
     use std::path::Path;
 
     /// How often each target runs in the tests.

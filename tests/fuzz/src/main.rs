@@ -4,8 +4,9 @@
 
 use fuzz::{
     TARGETS, Target, hex,
-    mutate::{self, Corpus, Random},
+    mutate::{self, Corpus},
 };
+use random::Random;
 use std::{
     error::Error,
     fs, panic,
@@ -17,7 +18,7 @@ use std::{
 const USAGE: &str = "\
 Usage: fuzz [OPTION ...]
 
-Runs fuzz targets of virtio_wire on random mutations of their corpora, and says how often. An input
+Runs fuzz targets on random mutations of their corpora, and says how often. An input
 that makes a target fail is written to a file, from which --replay runs it again.
 
   --target NAME      run this target; can be given several times; by default all

@@ -3,6 +3,7 @@
 //! Making new inputs from those of a corpus.
 
 use crate::hex;
+use random::Random;
 use std::{
     fs,
     io::{self, ErrorKind},
@@ -41,41 +42,6 @@ const EDGES: &[u64] = &[
     0x7fff_ffff_ffff_ffff,
     0xffff_ffff_ffff_ffff,
 ];
-
-/// Numbers that look random, the same for the same seed: splitmix64.
-#[derive(Clone, Debug)]
-pub struct Random(u64);
-
-impl Random {
-    /// Begins with a seed.
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// Returns the next number.
-    pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Returns a number below `end`, or 0.
-    pub fn below(&mut self, end: usize) -> usize {
-        let end = u64::try_from(end).unwrap_or(u64::MAX).max(1);
-        usize::try_from(self.number() % end).unwrap_or(0)
-    }
-
-    fn byte(&mut self) -> u8 {
-        let [byte, ..] = self.number().to_le_bytes();
-        byte
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
-        from.get(self.below(from.len()))
-    }
-}
 
 /// Inputs to begin with.
 #[derive(Clone, Debug, Default)]
