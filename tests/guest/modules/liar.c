@@ -238,6 +238,7 @@ static int make_queue(struct liar *l, int index, const struct virtqueue_info *in
 		return -ENOMEM;
 	vq->num_max = size;
 
+	queue->vring = *virtqueue_get_vring(vq);
 	queue->seen = 0;
 	queue->used = 0;
 	spin_lock_irq(&l->irq_lock);

@@ -43,6 +43,7 @@ enum lie {
 
 struct liar_queue {
 	struct virtqueue *vq;
+	struct vring vring;	/* Where the ring is: a device is told once. */
 	u16 seen;	/* The available index up to which buffers were taken. */
 	u16 used;	/* The used index that was published. */
 };

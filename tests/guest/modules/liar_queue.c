@@ -57,7 +57,7 @@ static u32 fill_buffer(struct liar *l, const struct vring *vr, u16 head)
 /* Publishes a used index. */
 void liar_write_index(struct liar *l, struct liar_queue *queue, u16 idx)
 {
-	const struct vring *vr = virtqueue_get_vring(queue->vq);
+	const struct vring *vr = &queue->vring;
 
 	/* Elements come before the index that tells of them. */
 	virt_wmb();
@@ -125,7 +125,7 @@ static bool wants_interrupt(struct liar *l, struct liar_queue *queue, const stru
 
 static void serve_queue(struct liar *l, struct liar_queue *queue)
 {
-	const struct vring *vr = virtqueue_get_vring(queue->vq);
+	const struct vring *vr = &queue->vring;
 	u16 old = queue->used;
 
 	for (;;) {

@@ -11,6 +11,7 @@
 #include <linux/mutex.h>
 #include <linux/platform_device.h>
 #include <linux/preempt.h>
+#include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
@@ -150,12 +151,19 @@ static int fault_hung_task(void)
 	return 0;
 }
 
-/* Nobody else runs on this CPU. The test sets a short time limit. */
+/*
+ * Nobody else runs on this CPU while a grace period waits for it, which is made to have begun
+ * before. The test sets a short time limit.
+ */
 static int fault_rcu_stall(void)
 {
+	rcu_read_lock();
+	start_poll_synchronize_rcu();
+	mdelay(500);
 	preempt_disable();
 	mdelay(15000);
 	preempt_enable();
+	rcu_read_unlock();
 	return 0;
 }
 
