@@ -3,13 +3,13 @@
 //! What a test is, and what it has at hand while it runs.
 
 use crate::{
-    backend::Backend,
+    backend::{Backend, Part},
     guest::{Builder, Guest},
     kernel::{Kernel, STOCK},
     paths::Scratch,
     program::Program,
 };
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use std::{
     fmt, fs,
     io::Write,
@@ -38,20 +38,23 @@ pub struct Test {
     pub alone: bool,
     /// Whether it uses the network of the host.
     pub network: bool,
+    /// Whether it is long, and runs only when all tests do.
+    pub exhaustive: bool,
 }
 
 impl Test {
-    /// A test that may take a hundred seconds, with a guest of 1 GiB.
+    /// A test that may take a minute, with a guest of 1 GiB.
     pub const fn new(name: &'static str, run: fn(&mut Cx) -> Result<()>) -> Self {
         Self {
             name,
             run,
-            limit: Duration::from_secs(100),
+            limit: Duration::from_secs(60),
             kernels: &[],
             trees: &[STOCK],
             memory: 1024,
             alone: false,
             network: false,
+            exhaustive: false,
         }
     }
 
@@ -88,6 +91,12 @@ impl Test {
     /// Lets it use the network of the host.
     pub const fn network(mut self) -> Self {
         self.network = true;
+        self
+    }
+
+    /// Leaves it out, unless all tests are asked for.
+    pub const fn exhaustive(mut self) -> Self {
+        self.exhaustive = true;
         self
     }
 }
@@ -171,7 +180,13 @@ impl Cx {
     /// Starts a backend with disks: each has a name, and what `virtio-backend --blk` takes, but for
     /// the name and the socket. When the guests of the test have ended, it is asked to end.
     pub fn backend(&mut self, disks: &[(&str, &str)]) -> Result<Arc<Backend>> {
-        let backend = Arc::new(Backend::start(disks, &self.artefacts)?);
+        let parts = disks.iter().map(|(name, spec)| Part::blk(name, spec));
+        self.backend_of(parts.collect())
+    }
+
+    /// Starts a backend with devices of any kind, and with ports of its switch.
+    pub fn backend_of(&mut self, parts: Vec<Part>) -> Result<Arc<Backend>> {
+        let backend = Arc::new(Backend::start(parts, &self.artefacts)?);
         self.backends.push(Arc::clone(&backend));
         Ok(backend)
     }
@@ -180,13 +195,7 @@ impl Cx {
     /// has complained.
     pub fn end(&mut self, guest: &Arc<Guest>) -> Result<()> {
         self.guests.retain(|other| !Arc::ptr_eq(other, guest));
-        let splats = guest.shut_down()?;
-        ensure!(
-            splats.is_empty(),
-            "the kernel of {} complains: {splats:#?}",
-            guest.name()
-        );
-        Ok(())
+        guest.end()
     }
 
     /// Runs a part of the test that has a result of its own. The test goes on if it fails.

@@ -8,17 +8,21 @@
 //! host is counted ([`leftovers`]).
 
 mod backend;
+mod bench;
 mod blk;
 mod block;
 mod counts;
 mod cx;
+mod form;
 mod foundation;
 mod guest;
 mod kernel;
 mod ktap;
 mod leftovers;
+mod net;
 mod paths;
 mod program;
+mod race;
 mod registry;
 mod runner;
 mod selftest;
@@ -28,24 +32,35 @@ mod virtio;
 
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
+use registry::Wanted;
 use std::{path::PathBuf, process::ExitCode, thread};
 
 const USAGE: &str = "\
-harness list [PATTERN ...]      list tests
-harness kernels [PATTERN ...]   list the kernels whose modules these tests load
-harness trees [PATTERN ...]     list the kernels that they use beside those
+harness list [--all] [PATTERN ...]
+                                list the tests whose name contains one of the patterns
+    --all                       and exhaustive ones; the same for the next three commands
+harness kernels [--all] [PATTERN ...]
+                                list the kernels whose modules these tests load
+harness trees [--all] [PATTERN ...]
+                                list the kernels that they use beside those
 harness run [OPTION ...] [PATTERN ...]
-                                run the tests whose name contains one of the patterns
+                                run these tests
     --jobs N                    at most N at a time, by default as many as there are CPUs
     --artefacts DIR             where what a failed test leaves is kept
-harness cost [OPTION]           count what the virtio layer costs, and print the table
+harness cost [OPTION ...]       count what the virtio layer costs, and print the table
+    --disk, --net               what a request to a disk costs, or a frame
     --functions                 and in which functions
+harness bench [OPTION ...] [PATTERN ...]
+                                have both drivers do the same, and print how fast they are
+    --rounds N                  how often, in fours, the first of which do not count (4)
+    --json FILE                 where the results go, too
 harness guest [OPTION ...]      boot a guest, run commands in it, power it off
     --kernel FLAVOUR            its kernel (7.3-amd64)
     --module NAME               a module that was built here; repeatable
     --kernel-module NAME        a module that comes with the kernel; repeatable
     --tool NAME                 a program of the toolbox; repeatable
     --device DEVICE             a device, as QEMU takes it; repeatable
+    --qemu ARGUMENT             an argument of QEMU; repeatable
     --run COMMAND               a command; repeatable
     --interactive               a shell on this terminal instead
 ";
@@ -69,19 +84,17 @@ fn call() -> Result<bool> {
     };
     match command.string()?.as_str() {
         "list" => {
-            for test in registry::matching(&patterns(&mut arguments)?)? {
+            for test in registry::find(&wanted(&mut arguments)?)?.tests {
                 println!("{}", test.name);
             }
         }
         "kernels" => {
-            let tests = registry::matching(&patterns(&mut arguments)?)?;
-            for kernel in registry::kernels(&tests) {
+            for kernel in registry::kernels(&registry::find(&wanted(&mut arguments)?)?.tests) {
                 println!("{kernel}");
             }
         }
         "trees" => {
-            let tests = registry::matching(&patterns(&mut arguments)?)?;
-            for kernel in registry::trees(&tests) {
+            for kernel in registry::trees(&registry::find(&wanted(&mut arguments)?)?.tests) {
                 println!("{kernel}");
             }
         }
@@ -91,6 +104,7 @@ fn call() -> Result<bool> {
             &PathBuf::from(arguments.value()?),
         )?,
         "cost" => cost(&mut arguments)?,
+        "bench" => bench(&mut arguments)?,
         "guest" => show::guest(&mut arguments)?,
         "help" => print!("{USAGE}"),
         other => bail!("there is no command {other}, see harness help"),
@@ -99,42 +113,60 @@ fn call() -> Result<bool> {
 }
 
 fn run(arguments: &mut lexopt::Parser) -> Result<bool> {
-    let mut patterns = Vec::new();
+    let mut wanted = Wanted::default();
     let mut jobs = thread::available_parallelism()?.get();
     let mut artefacts = paths::artefacts();
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("jobs") => jobs = arguments.value()?.parse()?,
             Long("artefacts") => artefacts = arguments.value()?.into(),
-            Value(pattern) => patterns.push(pattern.string()?),
+            Long("all") => wanted.all = true,
+            Value(pattern) => wanted.patterns.push(pattern.string()?),
             other => return Err(other.unexpected().into()),
         }
     }
-    runner::run(&patterns, jobs, &artefacts)
+    runner::run(&wanted, jobs, &artefacts)
 }
 
 fn cost(arguments: &mut lexopt::Parser) -> Result<()> {
-    let (mut functions, mut disk) = (false, false);
+    let mut functions = false;
+    let mut print: fn(bool) -> Result<()> = virtio::cost::print;
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("functions") => functions = true,
-            Long("disk") => disk = true,
+            Long("disk") => print = blk::cost::print,
+            Long("net") => print = net::cost::print,
             other => return Err(other.unexpected().into()),
         }
     }
-    if disk {
-        return blk::cost::print(functions);
-    }
-    virtio::cost::print(functions)
+    print(functions)
 }
 
-fn patterns(arguments: &mut lexopt::Parser) -> Result<Vec<String>> {
-    let mut patterns = Vec::new();
+fn bench(arguments: &mut lexopt::Parser) -> Result<()> {
+    let mut options = race::Options {
+        rounds: 4,
+        json: None,
+        patterns: Vec::new(),
+    };
     while let Some(argument) = arguments.next()? {
         match argument {
-            Value(pattern) => patterns.push(pattern.string()?),
+            Long("rounds") => options.rounds = arguments.value()?.parse()?,
+            Long("json") => options.json = Some(arguments.value()?.into()),
+            Value(pattern) => options.patterns.push(pattern.string()?),
             other => return Err(other.unexpected().into()),
         }
     }
-    Ok(patterns)
+    race::run(&options)
+}
+
+fn wanted(arguments: &mut lexopt::Parser) -> Result<Wanted> {
+    let mut wanted = Wanted::default();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("all") => wanted.all = true,
+            Value(pattern) => wanted.patterns.push(pattern.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(wanted)
 }

@@ -2,7 +2,7 @@
 
 //! Where things are.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -24,6 +24,17 @@ pub fn cache() -> Result<PathBuf> {
     env::var_os("RUST_VIRTIO_CACHE")
         .map(PathBuf::from)
         .context("RUST_VIRTIO_CACHE is not set: this runs in the toolbox, see make help")
+}
+
+/// A program of this workspace, which was built together with this one.
+pub fn built(name: &str) -> Result<PathBuf> {
+    let path = env::current_exe()?.with_file_name(name);
+    ensure!(
+        path.exists(),
+        "{} is not built: make harness",
+        path.display()
+    );
+    Ok(path)
 }
 
 /// Where what a failed test leaves is kept.

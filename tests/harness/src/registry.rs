@@ -2,7 +2,7 @@
 
 //! The list of all tests.
 
-use crate::{backend, blk, block, cx::Test, foundation, selftest, virtio};
+use crate::{backend, blk, block, cx::Test, foundation, net, selftest, virtio};
 use anyhow::{Result, ensure};
 use std::collections::BTreeSet;
 
@@ -12,17 +12,40 @@ pub fn all() -> impl Iterator<Item = Test> {
         .iter()
         .chain(virtio::TESTS)
         .chain(block::TESTS)
-        .chain(blk::TESTS)
+        .chain(blk::tests())
+        .chain(net::TESTS)
+        .chain(net::late::TESTS)
+        .chain(net::soak::TESTS)
+        .chain(net::selftest::TESTS)
         .chain(backend::TESTS)
         .chain(selftest::TESTS)
         .copied()
 }
 
-/// Returns the tests whose name contains one of `patterns`, or all if there is none. Those that
+/// Which tests are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Parts of their names; none means any.
+    pub patterns: Vec<String>,
+    /// Whether the exhaustive ones are among them.
+    pub all: bool,
+}
+
+/// The tests that were asked for, and those that are left out, as they are exhaustive.
+#[derive(Clone, Default)]
+pub struct Found {
+    /// The tests.
+    pub tests: Vec<Test>,
+    /// Those left out.
+    pub left_out: Vec<Test>,
+}
+
+/// Returns the tests whose name contains one of the patterns, or all if there is none. Those that
 /// fail on purpose must be asked for.
-pub fn matching(patterns: &[String]) -> Result<Vec<Test>> {
+pub fn find(wanted: &Wanted) -> Result<Found> {
+    let patterns = &wanted.patterns;
     let hidden = |test: &Test| test.name.starts_with("selftest::");
-    let found: Vec<_> = all()
+    let (left_out, tests): (Vec<_>, Vec<_>) = all()
         .filter(|test| {
             if patterns.is_empty() {
                 return !hidden(test);
@@ -32,13 +55,17 @@ pub fn matching(patterns: &[String]) -> Result<Vec<Test>> {
                     && (!hidden(test) || pattern.starts_with("selftest"))
             })
         })
-        .collect();
+        .partition(|test| test.exhaustive && !wanted.all);
+    let names = patterns.join(" or ");
     ensure!(
-        !found.is_empty(),
-        "no test is called {}; make test LIST=1 lists them",
-        patterns.join(" or ")
+        !tests.is_empty() || !left_out.is_empty(),
+        "no test is called {names}; make test-all LIST=1 lists them"
     );
-    Ok(found)
+    ensure!(
+        !tests.is_empty(),
+        "what is called {names} is long: make test-all runs it"
+    );
+    Ok(Found { tests, left_out })
 }
 
 /// Returns the kernels whose modules the tests load.
@@ -70,18 +97,40 @@ mod tests {
 
     #[test]
     fn patterns_select() {
-        let found = matching(&["foundation".to_owned()]).expect("tests");
+        let found = |pattern: &str, all| {
+            let patterns = pattern.split_whitespace().map(str::to_owned).collect();
+            find(&Wanted { patterns, all })
+        };
+        let of_foundation = found("foundation", false).expect("tests").tests;
         assert!(
-            found
+            of_foundation
                 .iter()
                 .all(|test| test.name.starts_with("foundation::"))
         );
-        assert!(matching(&["no such test".to_owned()]).is_err());
+        assert!(found("no-such-test", true).is_err());
         assert!(
-            matching(&[])
+            found("", true)
                 .expect("tests")
+                .tests
                 .iter()
                 .all(|test| !test.name.starts_with("selftest"))
         );
+    }
+
+    #[test]
+    fn exhaustive_tests_must_be_wanted() {
+        let count = |names: &[&str], all| {
+            let patterns = names
+                .iter()
+                .map(|name| format!("selftest::{name}"))
+                .collect();
+            let found = find(&Wanted { patterns, all });
+            found
+                .map(|found| (found.tests.len(), found.left_out.len()))
+                .ok()
+        };
+        assert_eq!(count(&["passes", "is_long"], false), Some((1, 1)));
+        assert_eq!(count(&["passes", "is_long"], true), Some((2, 0)));
+        assert_eq!(count(&["is_long"], false), None);
     }
 }

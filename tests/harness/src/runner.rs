@@ -6,12 +6,13 @@ use crate::{
     cx::{Cx, Test, VERDICTS, Verdict, read_verdict},
     guest,
     leftovers::{self, Before},
-    registry,
+    registry::{self, Found, Wanted},
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::{
     env,
     fs::{self, File},
+    io,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     process::{self, Command, Stdio},
@@ -47,11 +48,17 @@ struct Run {
     outcomes: Vec<Outcome>,
     time: Duration,
     artefacts: PathBuf,
+    /// The logs of boots that stalled, and were repeated.
+    stalled: Vec<PathBuf>,
 }
 
-/// Runs the tests that match, at most `jobs` at a time. Returns whether none failed.
-pub fn run(patterns: &[String], jobs: usize, artefacts: &Path) -> Result<bool> {
-    let mut waiting = registry::matching(patterns)?;
+/// Runs the tests that are wanted, at most `jobs` at a time. Returns whether none failed.
+pub fn run(wanted: &Wanted, jobs: usize, artefacts: &Path) -> Result<bool> {
+    let started = Instant::now();
+    let Found {
+        tests: mut waiting,
+        left_out,
+    } = registry::find(wanted)?;
     let total = waiting.len();
     let mut memory = available_memory()? / 4 * 3;
     let mut running: Vec<Test> = Vec::new();
@@ -92,6 +99,14 @@ pub fn run(patterns: &[String], jobs: usize, artefacts: &Path) -> Result<bool> {
         eprintln!("left over: process {}: {command}", pid.as_raw_nonzero());
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
+    let seconds = started.elapsed().as_secs();
+    println!("\nran for {} min {} s", seconds / 60, seconds % 60);
+    if !left_out.is_empty() {
+        println!("left out, as they are long; make test-all runs them:");
+        left_out
+            .iter()
+            .for_each(|test| println!("    {}", test.name));
+    }
     Ok(summary(&runs))
 }
 
@@ -119,13 +134,15 @@ fn report(run: &Run, done: usize, total: usize) {
             }
         }
     }
+    for log in &run.stalled {
+        println!("        a guest was booted again, see {}", log.display());
+    }
 }
 
 /// Prints what was skipped, what failed, and how many.
 fn summary(runs: &[Run]) -> bool {
     let outcomes = || runs.iter().flat_map(|run| &run.outcomes);
     let mut counts = [0; 3];
-    println!();
     for outcome in outcomes() {
         match &outcome.verdict {
             Verdict::Passed => counts[0] += 1,
@@ -142,6 +159,13 @@ fn summary(runs: &[Run]) -> bool {
                 println!("skipped: {}: {why}", outcome.name);
             }
         }
+    }
+    for run in runs.iter().filter(|run| !run.stalled.is_empty()) {
+        println!("booted again: {} of {}", run.stalled.len(), run.test.name);
+    }
+    let repeated: usize = runs.iter().map(|run| run.stalled.len()).sum();
+    if repeated > 0 {
+        println!("boots repeated: {repeated}");
     }
     let [passed, failed, skipped] = counts;
     println!("{passed} passed, {failed} failed, {skipped} skipped");
@@ -178,9 +202,10 @@ fn run_one(test: Test, artefacts: &Path) -> Run {
         }
     };
     let failed = |verdict: &Verdict| matches!(verdict, Verdict::Failed(_));
+    let stalled = guest::stalled_logs(&artefacts).unwrap_or_default();
     if !failed(&verdict) && !outcomes.iter().any(|outcome| failed(&outcome.verdict)) {
         // What cannot be removed will be overwritten.
-        let _ = fs::remove_dir_all(&artefacts);
+        let _ = remove_but(&artefacts, &stalled);
     }
     outcomes.push(Outcome {
         name: test.name.to_owned(),
@@ -191,7 +216,24 @@ fn run_one(test: Test, artefacts: &Path) -> Run {
         outcomes,
         time: started.elapsed(),
         artefacts,
+        stalled,
     }
+}
+
+/// Removes what a test has left, but for some files.
+fn remove_but(artefacts: &Path, kept: &[PathBuf]) -> io::Result<()> {
+    if kept.is_empty() {
+        return fs::remove_dir_all(artefacts);
+    }
+    for entry in fs::read_dir(artefacts)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            fs::remove_dir_all(path)?;
+        } else if !kept.contains(&path) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Starts the process of a test, in name spaces of its own.

@@ -8,11 +8,15 @@ use crate::{
     kernel,
 };
 use anyhow::{Result, bail};
-use std::process::{self, Command, Stdio};
+use std::{
+    process::{self, Command, Stdio},
+    time::Duration,
+};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
     Test::new("selftest::passes", |_| Ok(())),
+    Test::new("selftest::is_long", |_| Ok(())).exhaustive(),
     Test::new("selftest::fails", |_| bail!("this is the reason")),
     Test::new("selftest::panics", |_| panic!("this is the panic")),
     Test::new("selftest::dies", |_| process::abort()),
@@ -28,6 +32,7 @@ pub const TESTS: &[Test] = &[
     Test::new("selftest::hangs_in_the_kernel", hangs_in_the_kernel)
         .kernels(&[kernel::STOCK])
         .limit(20),
+    Test::new("selftest::boots_twice", boots_twice),
     Test::new("selftest::ignores_a_warning", ignores_a_warning).kernels(&[kernel::STOCK]),
     Test::new("selftest::ignores_a_leak", ignores_a_leak)
         .kernels(&[kernel::DEBUG])
@@ -82,6 +87,13 @@ fn hangs_in_the_kernel(cx: &mut Cx) -> Result<()> {
     let builder = cx.kernel(kernel::STOCK)?.module("splat")?;
     let guest = cx.boot(&builder)?;
     guest.run("modprobe splat what=dead_cpus")?;
+    Ok(())
+}
+
+/// No guest boots that fast; the next time, it may take longer.
+fn boots_twice(cx: &mut Cx) -> Result<()> {
+    let builder = cx.kernel(kernel::STOCK)?.stall(Duration::from_millis(10));
+    cx.boot(&builder)?.sh("true")?;
     Ok(())
 }
 

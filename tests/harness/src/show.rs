@@ -7,7 +7,7 @@ use crate::{
     kernel::{self, Kernel},
     paths::Scratch,
 };
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use lexopt::prelude::*;
 
 /// Boots a guest as the command line describes it, and shows what its commands print.
@@ -31,6 +31,10 @@ pub fn guest(arguments: &mut lexopt::Parser) -> Result<()> {
             Long("device") => {
                 let device = arguments.value()?.string()?;
                 apply.push(Box::new(move |builder| builder.device(&device)));
+            }
+            Long("qemu") => {
+                let argument = arguments.value()?.string()?;
+                apply.push(Box::new(move |builder| builder.qemu(&[&argument])));
             }
             Long("run") => commands.push(arguments.value()?.string()?),
             Long("interactive") => interactive = true,
@@ -58,11 +62,7 @@ pub fn guest(arguments: &mut lexopt::Parser) -> Result<()> {
         println!("# {command}");
         print!("{}", guest.sh(command)?);
     }
-    let splats = guest.shut_down()?;
-    for splat in &splats {
-        println!("the kernel complains: {splat}");
-    }
-    ensure!(splats.is_empty(), "the kernel has complained");
+    guest.end()?;
     println!("powered off, without a complaint of the kernel");
     Ok(())
 }

@@ -2,11 +2,8 @@
 
 //! What our backend can do wrong arrives in a guest: the kernel's own driver says so, or shows it.
 
-use super::{
-    blk::{builder, load},
-    handle::Backend,
-};
-use crate::{cx::Cx, guest::Guest};
+use super::{blk::builder, handle::Backend};
+use crate::{blk::driver::IN_TREE, cx::Cx, guest::Guest};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -25,8 +22,8 @@ struct Lie {
 /// gets over it, so its power is cut.
 fn told(cx: &mut Cx, lie: &Lie, properties: &str) -> Result<()> {
     let backend = cx.backend(&[("disk", "ram=16M")])?;
-    let guest = cx.boot(&backend.attach(builder(cx)?, "disk", properties))?;
-    load(&guest, 1)?;
+    let guest = cx.boot(&backend.attach(builder(cx, &IN_TREE)?, "disk", properties))?;
+    IN_TREE.load(&guest, "", 1)?;
     backend.device("disk", "inject", lie.rule.clone())?;
     guest.sh(
         "(dd if=/dev/vda of=/dev/null bs=4k count=4 iflag=direct >/tmp/dd 2>&1
@@ -100,8 +97,8 @@ fn read(guest: &Guest) -> Result<String> {
 /// Requests that are answered in a wrong way, which the driver survives: in one guest.
 pub fn requests(cx: &mut Cx) -> Result<()> {
     let backend = cx.backend(&[("disk", "ram=16M")])?;
-    let guest = cx.boot(&backend.attach(builder(cx)?, "disk", "packed=on"))?;
-    load(&guest, 1)?;
+    let guest = cx.boot(&backend.attach(builder(cx, &IN_TREE)?, "disk", "packed=on"))?;
+    IN_TREE.load(&guest, "", 1)?;
     let inject = |backend: &Backend, mut rule: Value| -> Result<()> {
         rule["op"] = "read".into();
         rule["count"] = 1.into();
@@ -133,7 +130,7 @@ pub fn requests(cx: &mut Cx) -> Result<()> {
             Ok(())
         });
     }
-    for name in ["no-status", "short"] {
+    for name in ["no-status", "short", "early", "late"] {
         // The driver of the kernel does not look.
         cx.case(name, |_| {
             inject(&backend, json!({ "do": name }))?;
@@ -142,6 +139,18 @@ pub fn requests(cx: &mut Cx) -> Result<()> {
             Ok(())
         });
     }
+    cx.case("mutated", |_| {
+        inject(&backend, json!({ "do": "mutate", "value": 50 }))?;
+        let said = guest.sh(
+            "dd if=/dev/vda of=/tmp/block bs=4096 count=1 iflag=direct 2>/tmp/dd
+             tr -d '\\0' </tmp/block | wc -c",
+        )?;
+        let changed: u32 = said.trim().parse()?;
+        ensure!((1..=50).contains(&changed), "{changed} bytes are others");
+        let text = read(&guest)?;
+        ensure!(text.starts_with("0\n"), "it does not go on: {text}");
+        Ok(())
+    });
     cx.case("mute", |_| {
         inject(&backend, json!({ "do": "mute" }))?;
         guest.sh(
@@ -217,7 +226,7 @@ pub fn config(cx: &mut Cx) -> Result<()> {
         cx.case(name, |cx| {
             let backend = cx.backend(&[("disk", "ram=16M")])?;
             backend.device("disk", "config", json!({ "set": lies }))?;
-            let guest = cx.boot(&backend.attach(builder(cx)?, "disk", ""))?;
+            let guest = cx.boot(&backend.attach(builder(cx, &IN_TREE)?, "disk", ""))?;
             let log = guest.run_within("modprobe virtio_blk; sleep 1; dmesg | tail -20", LIMIT)?;
             let found = guest.run(&format!("dmesg | grep -qF '{says}'"))?;
             ensure!(found.status == 0, "the kernel says {}", log.text);

@@ -2,7 +2,11 @@
 
 //! A backend that runs beside a test, and its control socket.
 
-use crate::{guest::Builder, paths::Scratch, program::Program};
+use crate::{
+    guest::Builder,
+    paths::{self, Scratch},
+    program::Program,
+};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::{
@@ -24,10 +28,57 @@ const WAIT: Duration = Duration::from_secs(60);
 /// A backend. It ends with the test, after its guests: until then it can be used.
 #[derive(Debug)]
 pub struct Backend {
-    disks: Vec<(String, String)>,
+    parts: Vec<Part>,
     artefacts: PathBuf,
     sockets: Scratch,
     state: Mutex<State>,
+}
+
+/// A part of a backend: its name, and what the option of `virtio-backend` takes, but for the name and
+/// the socket. If that of a device begins with `connect`, QEMU listens.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// A disk.
+    Blk(String, String),
+    /// A network device.
+    Net(String, String),
+    /// What else is at a port of the switch.
+    Port(String, String),
+}
+
+impl Part {
+    /// A disk.
+    pub fn blk(name: &str, spec: &str) -> Self {
+        Self::Blk(name.to_owned(), spec.to_owned())
+    }
+
+    /// A network device.
+    pub fn net(name: &str, spec: &str) -> Self {
+        Self::Net(name.to_owned(), spec.to_owned())
+    }
+
+    /// What else is at a port of the switch.
+    pub fn port(name: &str, spec: &str) -> Self {
+        Self::Port(name.to_owned(), spec.to_owned())
+    }
+
+    fn name(&self) -> &str {
+        let (Self::Blk(name, _) | Self::Net(name, _) | Self::Port(name, _)) = self;
+        name
+    }
+
+    /// Returns the option and how it meets QEMU, if it does, and the rest.
+    fn option(&self) -> (&'static str, Option<&'static str>, &str) {
+        let (option, spec) = match self {
+            Self::Blk(_, spec) => ("--blk", spec),
+            Self::Net(_, spec) => ("--net", spec),
+            Self::Port(_, spec) => return ("--port", None, spec),
+        };
+        match spec.strip_prefix("connect") {
+            Some(rest) => (option, Some("connect"), rest.trim_start_matches(',')),
+            None => (option, Some("socket"), spec),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -38,14 +89,10 @@ struct State {
 }
 
 impl Backend {
-    /// Starts a backend with disks: each has a name, and what `virtio-backend --blk` takes, but for
-    /// the name and the socket. If that begins with `connect`, QEMU listens.
-    pub fn start(disks: &[(&str, &str)], artefacts: &Path) -> Result<Self> {
+    /// Starts a backend.
+    pub fn start(parts: Vec<Part>, artefacts: &Path) -> Result<Self> {
         let backend = Self {
-            disks: disks
-                .iter()
-                .map(|(name, spec)| ((*name).to_owned(), (*spec).to_owned()))
-                .collect(),
+            parts,
             artefacts: artefacts.to_owned(),
             sockets: Scratch::new()?,
             state: Mutex::new(State {
@@ -67,30 +114,28 @@ impl Backend {
         let mut state = self.state();
         state.program = None;
         state.starts += 1;
-        let program = std::env::current_exe()?.with_file_name("virtio-backend");
-        ensure!(
-            program.exists(),
-            "{} is not built: make harness",
-            program.display()
-        );
+        let program = paths::built("virtio-backend")?;
         let control = self.sockets.path().join("control");
         // One that was killed has left it.
         let _ = std::fs::remove_file(&control);
         let mut command = Command::new(program);
         command.arg("--control").arg(&control);
-        for (name, spec) in &self.disks {
-            let socket = self.sockets.path().join(name);
-            let _ = std::fs::remove_file(&socket);
-            let (key, spec) = meeting(spec);
-            command
-                .arg("--blk")
-                .arg(format!("name={name},{key}={},{spec}", socket.display()));
+        for part in &self.parts {
+            let name = part.name();
+            let (option, key, spec) = part.option();
+            let mut description = format!("name={name},{spec}");
+            if let Some(key) = key {
+                let socket = self.sockets.path().join(name);
+                let _ = std::fs::remove_file(&socket);
+                description += &format!(",{key}={}", socket.display());
+            }
+            command.arg(option).arg(description);
         }
         let log = format!("backend.{}.log", state.starts);
         let mut program = Program::spawn_to(&mut command, &self.artefacts.join(log))?;
-        for (name, spec) in &self.disks {
-            if meeting(spec).0 == "socket" {
-                program.wait_for(&self.sockets.path().join(name))?;
+        for part in &self.parts {
+            if part.option().1 == Some("socket") {
+                program.wait_for(&self.sockets.path().join(part.name()))?;
             }
         }
         let stream = program.connect(&control)?;
@@ -102,19 +147,53 @@ impl Backend {
 
     /// Gives a guest a disk, with properties of QEMU's device such as `num-queues=4`.
     pub fn attach(&self, builder: Builder, disk: &str, properties: &str) -> Builder {
-        let socket = self.sockets.path().join(disk);
-        let spec = self.disks.iter().find(|(name, _)| name == disk);
-        let end = match spec.map(|(_, spec)| meeting(spec).0) {
+        let device = format!("vhost-user-blk-pci,chardev=backend-{disk},id={disk}");
+        self.connect(builder, disk)
+            .qemu(&["-device", &with(device, properties)])
+    }
+
+    /// Gives a guest a network device with so many pairs of queues, and properties of QEMU's device
+    /// such as `packed=on`. QEMU has its configuration space, and its control queue.
+    pub fn attach_net(&self, builder: Builder, net: &str, pairs: u16, properties: &str) -> Builder {
+        let netdev = format!("vhost-user,id=net-{net},chardev=backend-{net},queues={pairs}");
+        let mut device = format!("virtio-net-pci,netdev=net-{net},id={net}");
+        if pairs > 1 {
+            // A vector for each queue, one for the control queue, one for the configuration.
+            device += &format!(",mq=on,vectors={}", pairs * 2 + 2);
+        }
+        self.connect(builder, net)
+            .qemu(&["-netdev", &netdev, "-device", &with(device, properties)])
+    }
+
+    /// Gives a guest a network device that has its own configuration space and control queue, as
+    /// `control` in its description says, with so many pairs of queues.
+    pub fn attach_whole_net(&self, builder: Builder, net: &str, pairs: u16) -> Builder {
+        let queues = pairs * 2 + 1;
+        let socket = self.sockets.path().join(net);
+        builder.qemu(&[
+            // Where it is to connect again, QEMU does not wait for this device.
+            "-chardev",
+            &format!("socket,id=backend-{net},path={}", socket.display()),
+            "-device",
+            &format!(
+                "vhost-user-test-device-pci,chardev=backend-{net},id={net},virtio-id=1,\
+                 num_vqs={queues},config_size=24"
+            ),
+        ])
+    }
+
+    /// Lets QEMU and a device meet.
+    fn connect(&self, builder: Builder, name: &str) -> Builder {
+        let socket = self.sockets.path().join(name);
+        let part = self.parts.iter().find(|part| part.name() == name);
+        let end = match part.and_then(|part| part.option().1) {
             // QEMU waits for the backend before it goes on.
             Some("connect") => "server=on,wait=on",
             _ => "reconnect-ms=200",
         };
-        let between = if properties.is_empty() { "" } else { "," };
         builder.qemu(&[
             "-chardev",
-            &format!("socket,id=backend-{disk},path={},{end}", socket.display()),
-            "-device",
-            &format!("vhost-user-blk-pci,chardev=backend-{disk},id={disk}{between}{properties}"),
+            &format!("socket,id=backend-{name},path={},{end}", socket.display()),
         ])
     }
 
@@ -210,16 +289,24 @@ impl Backend {
     }
 }
 
-/// Divides what a disk is into how it meets QEMU, and the rest.
-fn meeting(spec: &str) -> (&'static str, &str) {
-    match spec.strip_prefix("connect,") {
-        Some(spec) => ("connect", spec),
-        None => ("socket", spec),
+/// Adds properties to a device.
+fn with(mut device: String, properties: &str) -> String {
+    if !properties.is_empty() {
+        device += ",";
+        device += properties;
     }
+    device
 }
 
 /// Adds up a counter of all queues.
 pub fn sum(counters: &Value, field: &str) -> u64 {
     let queues = counters["queues"].as_array().into_iter().flatten();
     queues.filter_map(|queue| queue[field].as_u64()).sum()
+}
+
+/// Returns one of the numbers that a backend tells.
+pub fn number(value: &Value, field: &str) -> Result<u64> {
+    value[field]
+        .as_u64()
+        .with_context(|| format!("{field} is no number of {value:#}"))
 }

@@ -4,23 +4,49 @@
 //! else's other end.
 
 mod adversary;
-mod blk;
+pub mod blk;
+mod files;
 mod handle;
+mod net;
+mod net_adversary;
+mod switch;
 
-pub use handle::Backend;
+pub use handle::{Backend, Part};
 
-use crate::cx::Test;
+use crate::{blk::driver::IN_TREE, cx::Test};
 
 /// The tests of this group.
 pub const TESTS: &[Test] = &[
-    Test::new("backend::blk::keeps_data", blk::keeps_data).limit(240),
-    Test::new("backend::blk::behaves", blk::behaves).limit(150),
-    Test::new(
-        "backend::blk::is_killed_while_it_is_used",
-        blk::is_killed_while_it_is_used,
-    )
+    Test::new("backend::blk::keeps_data", |cx| {
+        blk::keeps_data(cx, &IN_TREE)
+    })
     .limit(240),
-    Test::new("backend::blk::comes_and_goes", blk::comes_and_goes).limit(120),
+    Test::new("backend::blk::behaves", |cx| blk::behaves(cx, &IN_TREE)).limit(150),
+    Test::new("backend::blk::is_killed_while_it_is_used", |cx| {
+        blk::is_killed_while_it_is_used(cx, &IN_TREE)
+    })
+    .limit(240),
+    Test::new("backend::blk::comes_and_goes", |cx| {
+        blk::comes_and_goes(cx, &IN_TREE)
+    })
+    .limit(120),
+    Test::new("backend::files::outlive_backends", |cx| {
+        files::outlive_backends(cx, &IN_TREE)
+    })
+    .limit(200),
+    Test::new(
+        "backend::net::talks_in_every_form",
+        net::talks_in_every_form,
+    )
+    .limit(200),
+    Test::new("backend::switch::vlans_are_apart", switch::vlans_are_apart).limit(200),
+    Test::new(
+        "backend::switch::queues_come_and_go",
+        switch::queues_come_and_go,
+    )
+    .limit(200),
+    Test::new("backend::net_adversary::frames", net_adversary::frames).limit(200),
+    Test::new("backend::net_adversary::whole", net_adversary::whole).limit(150),
     Test::new("backend::adversary::rings", adversary::rings).limit(240),
     Test::new("backend::adversary::requests", adversary::requests).limit(150),
     Test::new("backend::adversary::config", adversary::config).limit(200),

@@ -2,6 +2,7 @@
 
 //! What was written is read back, on every form of the device.
 
+use super::driver::{Driver, OURS};
 use crate::{
     cx::Cx,
     guest::{Builder, Guest},
@@ -13,11 +14,6 @@ use std::{fs::File, path::Path};
 
 /// The size of a disk.
 const MIB: u64 = 64;
-
-/// The first disk of the driver, and the number of letters that its names begin with.
-const DISKS: [&str; 8] = [
-    "vdaaa", "vdaab", "vdaac", "vdaad", "vdaae", "vdaaf", "vdaag", "vdaah",
-];
 
 /// A form of the device.
 struct Form {
@@ -70,7 +66,12 @@ const ENGINES: &[(&str, &str)] = &[
 pub fn disk(builder: Builder, directory: &Path, index: usize, options: &str) -> Result<Builder> {
     let path = directory.join(format!("disk{index}"));
     File::create(&path)?.set_len(MIB << 20)?;
-    Ok(builder
+    Ok(image(builder, &path, index, options))
+}
+
+/// Adds a disk with a file of the host that is there.
+pub fn image(builder: Builder, path: &Path, index: usize, options: &str) -> Builder {
+    builder
         .qemu(&[
             "-blockdev",
             &format!(
@@ -80,7 +81,7 @@ pub fn disk(builder: Builder, directory: &Path, index: usize, options: &str) -> 
         ])
         .device(&format!(
             "virtio-blk-pci,drive=d{index},serial=serial{index}{options}"
-        )))
+        ))
 }
 
 fn builder(cx: &Cx, flavour: &str) -> Result<Builder> {
@@ -89,37 +90,43 @@ fn builder(cx: &Cx, flavour: &str) -> Result<Builder> {
 }
 
 pub fn is_kept_stock(cx: &mut Cx) -> Result<()> {
-    is_kept(cx, STOCK, 16)
+    is_kept(cx, &OURS, STOCK, 16)
 }
 
 pub fn is_kept_debug(cx: &mut Cx) -> Result<()> {
-    is_kept(cx, DEBUG, 2)
+    is_kept(cx, &OURS, DEBUG, 2)
 }
 
 /// Writes and reads back on disks of each form, `mib` at a time.
-fn is_kept(cx: &mut Cx, flavour: &str, mib: u32) -> Result<()> {
+pub fn is_kept(cx: &mut Cx, driver: &Driver, flavour: &str, mib: u32) -> Result<()> {
     let scratch = Scratch::new()?;
-    let mut builder = builder(cx, flavour)?;
+    let builder = driver.builder(cx, flavour)?;
+    let mut builder = builder.tool("fio").tool("blkdiscard");
     for (index, form) in FORMS.iter().enumerate() {
         builder = disk(builder, scratch.path(), index, form.options)?;
     }
     let guest = cx.boot(&builder)?;
-    guest.sh("modprobe virtio_blk_rs")?;
+    driver.load(&guest, "", FORMS.len())?;
 
-    for (form, disk) in FORMS.iter().zip(DISKS) {
+    for (index, form) in FORMS.iter().enumerate() {
+        let disk = driver.disk(index);
         for (engine, options) in ENGINES {
             cx.case(&format!("{}/{engine}", form.name), |_| {
-                verifies(&guest, disk, options, mib)
+                verifies(&guest, &disk, options, mib)
             });
         }
         cx.case(&format!("{}/attributes", form.name), |_| {
-            has_attributes(&guest, disk)
+            has_attributes(&guest, &disk, index)
         });
         cx.case(&format!("{}/discards", form.name), |_| {
-            discards(&guest, disk)
+            discards(&guest, &disk)
         });
     }
-    guest.sh("rmmod virtio_blk_rs && [ ! -e /sys/block/vdaaa ]")?;
+    guest.sh(&format!(
+        "rmmod {} && [ ! -e /sys/block/{} ]",
+        driver.module,
+        driver.disk(0)
+    ))?;
     cx.end(&guest)
 }
 
@@ -133,8 +140,7 @@ pub fn verifies(guest: &Guest, disk: &str, options: &str, mib: u32) -> Result<()
     Ok(())
 }
 
-fn has_attributes(guest: &Guest, disk: &str) -> Result<()> {
-    let index = DISKS.iter().position(|name| *name == disk).unwrap_or(0);
+fn has_attributes(guest: &Guest, disk: &str, index: usize) -> Result<()> {
     let said = guest.sh(&format!(
         "cd /sys/block/{disk} && cat serial && echo && cat size queue/rotational"
     ))?;
@@ -144,11 +150,10 @@ fn has_attributes(guest: &Guest, disk: &str) -> Result<()> {
         "the guest says {said}"
     );
     guest.sh(&format!(
-        "cd /sys/block/{disk} && cat cache_type &&
+        "cd /sys/block/{disk}
          for i in 'write through' 'write back'; do
-             if echo $i >cache_type 2>/dev/null; then
-                 [ \"$(cat cache_type)\" = \"$i\" ] && [ \"$(cat queue/write_cache)\" = \"$i\" ] || exit
-             fi
+             echo $i >cache_type && [ \"$(cat cache_type)\" = \"$i\" ] &&
+                 [ \"$(cat queue/write_cache)\" = \"$i\" ] || exit
          done"
     ))?;
     Ok(())
@@ -178,7 +183,8 @@ pub fn survives_rebinds_debug(cx: &mut Cx) -> Result<()> {
 fn survives_rebinds(cx: &mut Cx, flavour: &str, rounds: u32) -> Result<()> {
     let scratch = Scratch::new()?;
     let builder = disk(builder(cx, flavour)?, scratch.path(), 0, ",num-queues=2")?;
-    let guest = cx.boot(&builder)?;
+    // That of busybox makes a file where there is no disk, and goes on for ever.
+    let guest = cx.boot(&builder.tool("dd"))?;
 
     guest.sh(&format!(
         "modprobe virtio_blk_rs && cd /sys/bus/virtio/drivers/virtio_blk_rs
@@ -186,11 +192,12 @@ fn survives_rebinds(cx: &mut Cx, flavour: &str, rounds: u32) -> Result<()> {
          dd if=/tmp/data of=/dev/vdaaa bs=1M oflag=direct 2>/dev/null || exit
          for i in $(seq {rounds}); do
              (while cat /dev/vdaaa >/dev/null 2>&1; do :; done) &
-             (while dd if=/dev/zero of=/dev/vdaaa bs=4k seek=4096 count=64 oflag=direct 2>/dev/null
+             (while dd if=/dev/zero of=/dev/vdaaa bs=4k seek=4096 count=64 oflag=direct \
+                       conv=notrunc,nocreat 2>/dev/null
               do :; done) &
              usleep 50000
              echo virtio0 >unbind || exit
-             kill %1 %2 2>/dev/null
+             kill %1 2>/dev/null; kill %2 2>/dev/null
              wait
              echo virtio0 >bind || exit
              cmp -n 4194304 /tmp/data /dev/vdaaa || exit

@@ -130,7 +130,7 @@ fn helps(cx: &mut Cx, flavour: &str) -> Result<()> {
                 rule["count"] = 1.into();
                 backend.device("disk", "inject", rule)?;
                 let said = read(&guest)?;
-                backend.device("disk", "clear", json!({}))?;
+                met(&backend, 1)?;
                 if fault.says.is_empty() {
                     ensure!(said == "0\nx\n", "dd says {said}");
                 } else {
@@ -169,8 +169,20 @@ fn many_are_held(guest: &Guest, backend: &Backend) -> Result<()> {
         ),
         LIMIT,
     )?;
-    backend.device("disk", "clear", json!({}))?;
+    met(backend, 8)?;
     ensure!(said.text == "32768\n", "the guest says {}", said.text);
+    Ok(())
+}
+
+/// Ends the only rule, which must have met so many requests.
+fn met(backend: &Backend, requests: u64) -> Result<()> {
+    let rules = backend.device("disk", "rules", json!({}))?;
+    backend.device("disk", "clear", json!({}))?;
+    let done = rules[0]["done"].as_u64();
+    ensure!(
+        done == Some(requests),
+        "{requests} requests should meet the fault: {rules}"
+    );
     Ok(())
 }
 
@@ -250,6 +262,42 @@ fn has_an_end(cx: &mut Cx, flavour: &str) -> Result<()> {
         guest.sh("rmmod virtio_blk_rs")?;
         Ok(())
     });
+    cx.end(&guest)
+}
+
+pub fn may_never_begin_stock(cx: &mut Cx) -> Result<()> {
+    may_never_begin(cx, STOCK)
+}
+
+pub fn may_never_begin_debug(cx: &mut Cx) -> Result<()> {
+    may_never_begin(cx, DEBUG)
+}
+
+/// A device that does not answer from the beginning, or breaks its queue: to load the driver takes as
+/// long as a request may take, and there is no disk. When it answers, it can be bound.
+fn may_never_begin(cx: &mut Cx, flavour: &str) -> Result<()> {
+    let backend = cx.backend(&[("disk", "ram=16M")])?;
+    let builder = cx.kernel(flavour)?.module("virtio_blk_rs")?.memory(1024);
+    let guest = cx.boot(&backend.attach(builder, "disk", ""))?;
+    for (name, rule) in [
+        ("silent", json!({ "do": "hold" })),
+        ("broken", json!({ "do": "used-id" })),
+    ] {
+        cx.case(name, |_| {
+            backend.device("disk", "inject", rule)?;
+            let said = guest.run_within(
+                &format!("modprobe virtio_blk_rs && [ ! -e /sys/block/{DISK} ]"),
+                LIMIT,
+            )?;
+            backend.device("disk", "clear", json!({}))?;
+            ensure!(said.status == 0, "it has a disk: {}", said.text);
+            guest.sh(
+                "cd /sys/bus/virtio/drivers/virtio_blk_rs && echo virtio0 >bind &&
+                 rmmod virtio_blk_rs",
+            )?;
+            Ok(())
+        });
+    }
     cx.end(&guest)
 }
 

@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = &[
         ramdisk::keeps_data_debug,
     )
     .kernels(&[DEBUG])
+    .exhaustive()
     .limit(500),
     Test::new(
         "block::ramdisk::comes_and_goes_stock",
@@ -34,6 +35,7 @@ pub const TESTS: &[Test] = &[
         ramdisk::comes_and_goes_debug,
     )
     .kernels(&[DEBUG])
+    .exhaustive()
     .limit(500),
     Test::new(
         "block::ramdisk::survives_failing_allocations",

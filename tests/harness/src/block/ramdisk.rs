@@ -4,7 +4,7 @@
 
 use crate::{
     cx::Cx,
-    guest::{Builder, Guest},
+    guest::{Builder, Guest, NO_TAGS},
     kernel::{DEBUG, STOCK},
 };
 use anyhow::{Result, ensure};
@@ -171,13 +171,15 @@ pub fn survives_failing_allocations(cx: &mut Cx) -> Result<()> {
     ensure!(said == "written\ngone\n", "the guest says {said}");
 
     // From where so many bytes were allocated, all fails: somewhere in the program, in the module's
-    // own memory, in the tag set, in the disk, in what the core makes for it.
+    // own memory, in the tag set, in the disk, in what the core makes for it. Not for ever: a page fault
+    // of the program tries again until it has its memory.
     let said = guest.sh("cd /sys/kernel/debug/failslab
-         echo 1 >task-filter; echo -1 >times; echo 1 >interval; echo 100 >probability
+         echo 1 >task-filter; echo 1 >interval; echo 100 >probability
          file=$(find /lib/modules -name rust_ramdisk.ko)
          kib=1180 failed=0
          while [ $kib -lt 1700 ]; do
              kib=$((kib + 24))
+             echo 1000 >times
              echo $((kib << 10)) >space
              sh -c \"echo 1 >/proc/self/make-it-fail; exec insmod $file\" || failed=$((failed + 1))
              rmmod rust_ramdisk
@@ -185,13 +187,6 @@ pub fn survives_failing_allocations(cx: &mut Cx) -> Result<()> {
          echo 0 >probability
          modprobe rust_ramdisk && rmmod rust_ramdisk && echo made, $((failed > 10))")?;
     ensure!(said == "made, 1\n", "the guest says {said}");
-    // One complaint is not of the driver: if the kernel cannot make all tags, it does not wait for
-    // those that it has made to be gone.
-    let others: Vec<_> = guest
-        .take_splats()
-        .into_iter()
-        .filter(|splat| !splat.line.starts_with("WARNING: at cleanup_srcu_struct+"))
-        .collect();
-    ensure!(others.is_empty(), "the kernel complains: {others:?}");
+    guest.excuse(&[NO_TAGS])?;
     cx.end(&guest)
 }

@@ -81,7 +81,27 @@ pub fn tells_verdicts(cx: &mut Cx) -> Result<()> {
     let report = run(cx, &["selftest::passes"])?;
     report.has(&["\n1 passed, 0 failed, 0 skipped\n"])?;
     ensure!(report.success, "a run without failures fails");
+    ensure!(
+        !report.text.contains("left out"),
+        "nothing is left out: {}",
+        report.text
+    );
     Ok(())
+}
+
+/// Long tests are left out, which is said, and run with all.
+pub fn leaves_long_tests_out(cx: &mut Cx) -> Result<()> {
+    let report = run(cx, &["selftest::passes", "selftest::is_long"])?;
+    report.has(&[
+        "make test-all runs them:\n    selftest::is_long\n",
+        "\n1 passed, 0 failed, 0 skipped\n",
+    ])?;
+    let report = run(cx, &["--all", "selftest::passes", "selftest::is_long"])?;
+    report.has(&[
+        "ok      selftest::is_long\n",
+        "\nran for 0 min ",
+        "\n2 passed, 0 failed, 0 skipped\n",
+    ])
 }
 
 /// Processes, interfaces, name spaces.
@@ -119,6 +139,22 @@ pub fn looks_into_a_hang(cx: &mut Cx) -> Result<()> {
         let log = fs::read_to_string(report.artefacts.join(test).join("guest.serial.log"))?;
         ensure!(log.contains(log_has), "{test} has no {log_has:?}: {log}");
     }
+    Ok(())
+}
+
+/// A boot that was repeated is told, and its log is kept, although the test passes.
+pub fn tells_repeated_boots(cx: &mut Cx) -> Result<()> {
+    let report = run(cx, &["selftest::boots_twice"])?;
+    report.has(&[
+        "ok      selftest::boots_twice\n        a guest was booted again, see ",
+        "booted again: 1 of selftest::boots_twice\nboots repeated: 1\n",
+        "\n1 passed, 0 failed, 0 skipped\n",
+    ])?;
+    let left = report.artefacts.join("selftest.boots_twice");
+    ensure!(
+        left.join("guest.stalled.log").exists() && !left.join("guest.serial.log").exists(),
+        "the log of the first boot is not what is left"
+    );
     Ok(())
 }
 

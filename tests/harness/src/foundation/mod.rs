@@ -41,15 +41,16 @@ pub const TESTS: &[Test] = &[
         boot::through_virtme_ng,
     )
     .kernels(&[STOCK])
-    .limit(150),
+    .limit(240),
     Test::new("foundation::build::is_incremental", build::is_incremental)
         .alone()
-        .limit(120),
+        .limit(300),
     Test::new(
         "foundation::build::is_native_with_kdir",
         build::is_native_with_kdir,
-    ),
-    Test::new("foundation::build::is_restartable", build::is_restartable).limit(120),
+    )
+    .limit(200),
+    Test::new("foundation::build::is_restartable", build::is_restartable).limit(200),
     Test::new(
         "foundation::build::says_what_is_wrong",
         build::says_what_is_wrong,
@@ -108,6 +109,10 @@ pub const TESTS: &[Test] = &[
         harness::tells_verdicts,
     ),
     Test::new(
+        "foundation::harness::leaves_long_tests_out",
+        harness::leaves_long_tests_out,
+    ),
+    Test::new(
         "foundation::harness::finds_leftovers",
         harness::finds_leftovers,
     ),
@@ -117,6 +122,10 @@ pub const TESTS: &[Test] = &[
     )
     .kernels(&[STOCK])
     .limit(120),
+    Test::new(
+        "foundation::harness::tells_repeated_boots",
+        harness::tells_repeated_boots,
+    ),
     Test::new(
         "foundation::harness::fails_on_complaints",
         harness::fails_on_complaints,

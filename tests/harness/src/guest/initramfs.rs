@@ -19,7 +19,7 @@ use std::{
 /// What a guest's root file system contains.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
-    /// Programs of the toolbox.
+    /// Programs of the toolbox, or paths of programs.
     pub tools: Vec<String>,
     /// Modules that come with the kernel, by their names.
     pub kernel_modules: Vec<String>,
@@ -49,7 +49,8 @@ impl Contents {
         {
             let path = program(tool)?;
             libraries.extend(libraries_of(&path)?);
-            archive.program(&format!("usr/bin/{tool}"), &read(&path)?)?;
+            let name = path.file_name().context("a program without a name")?;
+            archive.program(&format!("usr/bin/{}", name.display()), &read(&path)?)?;
         }
         for library in libraries {
             let path = library.to_str().context("a library with an odd name")?;
@@ -136,6 +137,9 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// Finds a program of the toolbox.
 fn program(name: &str) -> Result<PathBuf> {
+    if name.starts_with('/') {
+        return Ok(name.into());
+    }
     ["/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         .iter()
         .map(|directory| Path::new(directory).join(name))

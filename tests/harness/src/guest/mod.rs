@@ -2,15 +2,22 @@
 
 //! Guests: a kernel in a QEMU, with the devices that a test asks for, and a shell to drive it.
 
+mod accelerator;
 mod agent;
+mod complaints;
 mod count;
 mod cpio;
 mod hang;
 mod initramfs;
 mod qmp;
+mod root;
+mod stall;
 
+pub use accelerator::accelerator;
 pub use agent::Output;
-pub use count::WINDOW;
+pub use complaints::{NO_IRQ_FILES, NO_TAGS};
+pub use count::{Idle, WINDOW};
+pub use stall::stalled_logs;
 
 use crate::{
     kernel::Kernel,
@@ -33,9 +40,6 @@ use std::{
 /// How long a guest may take to boot, with other guests beside it.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
 
-/// After that time it is booted again, unless that was done.
-const STALL: Duration = Duration::from_secs(50);
-
 /// How long a guest may take to power itself off.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(60);
 
@@ -53,8 +57,10 @@ pub struct Builder {
     append: Vec<String>,
     shares: Vec<(PathBuf, String)>,
     contents: Contents,
+    /// How long it may take to boot, before it is booted again.
+    stall: Duration,
     /// Where its instructions are counted to: see `count`.
-    counts: Option<PathBuf>,
+    counts: Option<(PathBuf, Idle)>,
 }
 
 impl Builder {
@@ -69,6 +75,7 @@ impl Builder {
             append: Vec::new(),
             shares: Vec::new(),
             contents: Contents::default(),
+            stall: stall::limit(kernel),
             counts: None,
         }
     }
@@ -76,6 +83,12 @@ impl Builder {
     /// Names the guest, where a test has several: its log is called after it.
     pub fn name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Sets how long it may take to boot, before it is booted again.
+    pub fn stall(mut self, limit: Duration) -> Self {
+        self.stall = limit;
         self
     }
 
@@ -108,7 +121,7 @@ impl Builder {
         self
     }
 
-    /// Adds a program of the toolbox to what busybox has.
+    /// Adds a program of the toolbox to what busybox has; or one that was built here, by its path.
     pub fn tool(mut self, name: &str) -> Self {
         self.contents.tools.push(name.to_owned());
         self
@@ -120,8 +133,17 @@ impl Builder {
         self
     }
 
-    /// Adds a module that was built here for this kernel.
+    /// Adds a module that was built here for this kernel. If it is one of the drivers for users, it
+    /// claims all devices.
     pub fn module(mut self, name: &str) -> Result<Self> {
+        if name.ends_with("_rs") {
+            self.append.push(format!("{name}.claim=all"));
+        }
+        self.module_as_is(name)
+    }
+
+    /// Adds a module that was built here for this kernel, without parameters.
+    pub fn module_as_is(mut self, name: &str) -> Result<Self> {
         let path = self.kernel.built_module(name)?;
         self.contents.modules.push(path);
         Ok(self)
@@ -200,9 +222,9 @@ impl Builder {
             .args(["-chardev", &socket("gdb"), "-gdb", "chardev:gdb"]);
         // Of two models of the CPU, the last one counts.
         match &self.counts {
-            Some(counts) => command
+            Some((counts, idle)) => command
                 .args(["-accel", "tcg"])
-                .args(Self::count_options(counts)),
+                .args(Self::count_options(counts, *idle)),
             None => command.args(["-accel", accelerator()]),
         };
         // A vhost-user device's backend maps the memory of the guest.
@@ -243,19 +265,21 @@ impl Builder {
 
     /// Boots the guest; its log is kept in directory `artefacts`.
     ///
-    /// On a busy host, emulated processors may come to a halt before the kernel has started anything
-    /// of ours. Such a guest is booted again.
+    /// On a busy host, emulated processors may come to a halt, or fail, before the kernel has started
+    /// anything of ours. Such a guest is booted again; the log of the first boot tells the runner.
     pub fn boot(&self, artefacts: &Path) -> Result<Arc<Guest>> {
         let guest = self.start(artefacts)?;
-        if guest.comes_up()? {
+        if guest.comes_up(self.stall)? {
             return self.prepare(guest);
         }
-        eprintln!(
-            "{}: it stalls while it boots, and is booted again",
-            self.name
-        );
         guest.kill();
-        let stalled = artefacts.join(format!("{}.stalled.log", self.name));
+        let stalled = stall::log(artefacts, &self.name);
+        eprintln!(
+            "{}: it has not booted after {} s, and is booted again; see {}",
+            self.name,
+            guest.started.elapsed().as_secs(),
+            stalled.display()
+        );
         fs::rename(&guest.log, stalled)?;
         drop(guest);
 
@@ -360,11 +384,13 @@ impl Guest {
     }
 
     /// Waits until it has booted, and returns whether it has, in time.
-    fn comes_up(&self) -> Result<bool> {
-        let deadline = self.started + STALL;
+    fn comes_up(&self, limit: Duration) -> Result<bool> {
+        let deadline = self.started + limit;
         match lock(&self.agent).wait_ready(deadline) {
             Ok(()) => Ok(true),
-            Err(_) if Instant::now() >= deadline => Ok(false),
+            Err(_) if Instant::now() >= deadline || stall::is_of_emulation(&self.log()) => {
+                Ok(false)
+            }
             Err(error) => Err(self.explain(error)),
         }
     }
@@ -406,52 +432,6 @@ impl Guest {
     /// Executes a command of QEMU's machine protocol.
     pub fn qmp(&self, command: &str, arguments: serde_json::Value) -> Result<serde_json::Value> {
         lock(&self.qmp).execute(command, arguments)
-    }
-
-    /// Takes the complaints since the last time. A test that provokes them calls this; any that is
-    /// left at the end fails the test.
-    pub fn take_splats(&self) -> Vec<Splat> {
-        let log = fs::read(&self.log).unwrap_or_default();
-        let mut seen = lock(&self.seen);
-        // The last line may be incomplete.
-        let end = log
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |at| at + 1);
-        let new = String::from_utf8_lossy(&log[(*seen).min(end)..end]).into_owned();
-        *seen = end;
-        let splats = splat::find(&new);
-        if !splats.is_empty() {
-            *lock(&self.tainted) = true;
-        }
-        splats
-    }
-
-    /// Looks for memory that nobody refers to, where the kernel can.
-    pub fn find_leaks(&self) -> Result<Vec<Splat>> {
-        if !self.kernel.is_debug() {
-            return Ok(Vec::new());
-        }
-        // The allocator's own caches have stale pointers to what it gave away: they are emptied.
-        // What was allocated in the last 5 seconds is never reported, nor what has changed since
-        // the scan before.
-        let report = self.sh("for i in /sys/kernel/slab/*/shrink; do echo 1 >$i; done
-             cd /sys/kernel/debug; echo scan >kmemleak; sleep 6; echo scan >kmemleak
-             cat kmemleak; echo clear >kmemleak")?;
-        let path = self.artefacts.join(format!("{}.kmemleak", self.name));
-        fs::write(&path, &report)?;
-        let mut objects = report
-            .lines()
-            .filter(|line| line.starts_with("unreferenced object"));
-        let first = objects.next();
-        let more = objects.count();
-        Ok(first
-            .map(|first| Splat {
-                kind: splat::Kind::Kmemleak,
-                line: format!("{first} and {more} more, see {}", path.display()),
-            })
-            .into_iter()
-            .collect())
     }
 
     /// Ends the guest: looks for leaks, powers it off. Returns every complaint that nobody took.
@@ -514,37 +494,6 @@ pub fn look_and_kill_all() {
         // The test's thread may hold the lock of the process, but not for long.
         guest.kill();
     }
-}
-
-/// What QEMU runs the guest with: KVM where it works, as far as can be told without trying.
-///
-/// A machine may have `/dev/kvm` without a processor that can do it. `RUST_VIRTIO_ACCEL` overrides.
-pub fn accelerator() -> &'static str {
-    static CHOICE: std::sync::OnceLock<&str> = std::sync::OnceLock::new();
-    CHOICE.get_or_init(|| {
-        if let Ok(choice) = std::env::var("RUST_VIRTIO_ACCEL") {
-            return if choice == "kvm" {
-                "kvm"
-            } else {
-                "tcg,thread=multi"
-            };
-        }
-        let capable = fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| {
-            text.lines()
-                .filter(|line| line.starts_with("flags"))
-                .any(|line| line.split(' ').any(|flag| flag == "vmx" || flag == "svm"))
-        });
-        let allowed = File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/kvm")
-            .is_ok();
-        if capable && allowed {
-            "kvm"
-        } else {
-            "tcg,thread=multi"
-        }
-    })
 }
 
 /// Locks a mutex, also after a thread has panicked with it: a test that fails must still clean up.

@@ -4,12 +4,15 @@
 //! and everything that can happen to a device while it is in use.
 
 pub mod cost;
+mod exercise;
 mod liar;
 mod mapped;
-mod power;
+pub mod power;
+mod reset;
 mod rng;
 mod wire;
 mod witness;
+mod wrap;
 
 use crate::{
     cx::Test,
@@ -29,10 +32,12 @@ pub const TESTS: &[Test] = &[
         .limit(150),
     Test::new("virtio::rng::variants_debug", rng::variants_debug)
         .kernels(&[DEBUG])
+        .exhaustive()
         .limit(500),
     Test::new("virtio::rng::rebinds_stock", rng::rebinds_stock).kernels(&[STOCK]),
     Test::new("virtio::rng::rebinds_debug", rng::rebinds_debug)
         .kernels(&[DEBUG])
+        .exhaustive()
         .limit(300),
     Test::new(
         "virtio::rng::ends_while_it_is_read_stock",
@@ -60,12 +65,23 @@ pub const TESTS: &[Test] = &[
     )
     .kernels(&[DEBUG])
     .limit(300),
+    Test::new("virtio::reset::is_survived_stock", reset::is_survived_stock).kernels(&[STOCK]),
+    Test::new("virtio::reset::is_survived_debug", reset::is_survived_debug)
+        .kernels(&[DEBUG])
+        .limit(300),
     Test::new("virtio::wire::keeps_its_word", wire::keeps_its_word).limit(300),
     Test::new(
         "virtio::wire::is_defined_behaviour",
         wire::is_defined_behaviour,
     )
     .limit(600),
+    Test::new("virtio::wrap::goes_around_stock", wrap::goes_around_stock)
+        .kernels(&[STOCK])
+        .limit(180),
+    Test::new("virtio::wrap::goes_around_debug", wrap::goes_around_debug)
+        .kernels(&[DEBUG])
+        .exhaustive()
+        .limit(600),
     Test::new("virtio::liar::is_met_stock", liar::is_met_stock)
         .kernels(&[STOCK])
         .limit(180),
@@ -82,12 +98,14 @@ pub const TESTS: &[Test] = &[
         power::sleeps_in_tree_debug,
     )
     .trees(&[DEBUG])
+    .exhaustive()
     .limit(300),
     Test::new("virtio::power::sleeps_stock", power::sleeps_stock)
         .kernels(&[STOCK])
         .limit(120),
     Test::new("virtio::power::sleeps_debug", power::sleeps_debug)
         .kernels(&[DEBUG])
+        .exhaustive()
         .limit(300),
     Test::new("virtio::power::reboots_in_tree", power::reboots_in_tree).limit(120),
     Test::new("virtio::power::reboots_stock", power::reboots_stock)
@@ -95,6 +113,7 @@ pub const TESTS: &[Test] = &[
         .limit(120),
     Test::new("virtio::power::reboots_debug", power::reboots_debug)
         .kernels(&[DEBUG])
+        .exhaustive()
         .limit(300),
     Test::new(
         "virtio::power::starts_another_kernel_stock",
@@ -109,11 +128,18 @@ pub const TESTS: &[Test] = &[
     )
     .kernels(&[DEBUG])
     .memory(1536)
+    .exhaustive()
     .limit(300),
     Test::new("virtio::witness::sees_stock", witness::sees_stock).kernels(&[STOCK]),
     Test::new("virtio::witness::sees_debug", witness::sees_debug)
         .kernels(&[DEBUG])
         .limit(240),
+    Test::new("virtio::exercise::is_done_stock", exercise::is_done_stock)
+        .kernels(&[STOCK])
+        .limit(120),
+    Test::new("virtio::exercise::is_done_debug", exercise::is_done_debug)
+        .kernels(&[DEBUG])
+        .limit(400),
     Test::new(
         "virtio::mapped::go_back_and_forth_stock",
         mapped::go_back_and_forth_stock,
@@ -125,5 +151,6 @@ pub const TESTS: &[Test] = &[
         mapped::go_back_and_forth_debug,
     )
     .kernels(&[DEBUG])
+    .exhaustive()
     .limit(400),
 ];

@@ -125,7 +125,7 @@ fn sleeps(cx: &mut Cx, flavour: &str, driver: Driver) -> Result<()> {
 }
 
 /// Suspends the machine, and wakes it.
-fn sleep(guest: &Guest) -> Result<()> {
+pub fn sleep(guest: &Guest) -> Result<()> {
     let nights = || guest.log().matches("PM: suspend exit").count();
     let before = nights();
     // The BIOS leaves the registers of power management disabled when the machine wakes, and it

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! fio writes, reads back and compares: in blocks of every size, through every way that requests
+//! come, with one queue and with several, and with rings that are full all the time.
+
+use super::{data::disk, driver::OURS};
+use crate::{
+    cx::Cx,
+    guest::Guest,
+    kernel::{DEBUG, STOCK},
+    paths::Scratch,
+};
+use anyhow::{Result, ensure};
+
+/// A way of asking for requests.
+struct Way {
+    name: &'static str,
+    options: &'static str,
+}
+
+const WAYS: &[Way] = &[
+    Way {
+        name: "libaio",
+        options: "--direct=1 --ioengine=libaio --iodepth=16",
+    },
+    Way {
+        name: "libaio_buffered",
+        options: "--direct=0 --ioengine=libaio --iodepth=16 --end_fsync=1",
+    },
+    Way {
+        name: "io_uring",
+        options: "--direct=1 --ioengine=io_uring --iodepth=16",
+    },
+    Way {
+        name: "io_uring_buffered",
+        options: "--direct=0 --ioengine=io_uring --iodepth=16 --end_fsync=1",
+    },
+    Way {
+        name: "io_uring_polled",
+        options: "--direct=1 --ioengine=io_uring --iodepth=16 --hipri",
+    },
+];
+
+/// The sizes of blocks, and how much is written in them.
+const SIZES: &[(&str, &str)] = &[
+    ("512", "512k"),
+    ("1k", "1m"),
+    ("4k", "4m"),
+    ("16k", "8m"),
+    ("64k", "8m"),
+    ("256k", "16m"),
+    ("1m", "16m"),
+];
+
+/// Sizes that follow each other in one run.
+const MIXED: (&str, &str) = ("512-1m", "8m");
+
+/// Devices: their name, how many queues they have, and how many of these are polled.
+const QUEUES: &[(&str, u32, u32)] = &[("one_queue", 2, 1), ("four_queues", 5, 1)];
+
+pub fn some_ways_stock(cx: &mut Cx) -> Result<()> {
+    ways(cx, STOCK, &QUEUES[1..], &[MIXED])
+}
+
+pub fn some_ways_debug(cx: &mut Cx) -> Result<()> {
+    ways(cx, DEBUG, &QUEUES[1..], &[MIXED])
+}
+
+pub fn all_ways_stock(cx: &mut Cx) -> Result<()> {
+    ways(cx, STOCK, QUEUES, SIZES)
+}
+
+pub fn all_ways_debug(cx: &mut Cx) -> Result<()> {
+    ways(cx, DEBUG, QUEUES, SIZES)
+}
+
+fn ways(
+    cx: &mut Cx,
+    flavour: &str,
+    devices: &[(&str, u32, u32)],
+    sizes: &[(&str, &str)],
+) -> Result<()> {
+    let scratch = Scratch::new()?;
+    for (name, queues, polled) in devices {
+        let builder = OURS.builder(cx, flavour)?.tool("fio").name(name).cpus(4);
+        let options = format!(",num-queues={queues}");
+        let guest = cx.boot(&disk(builder, scratch.path(), 0, &options)?)?;
+        OURS.load(&guest, &format!("poll_queues={polled}"), 1)?;
+        let said =
+            guest.sh("ls /sys/block/vdaaa/mq | wc -l; cat /sys/block/vdaaa/queue/io_poll")?;
+        ensure!(
+            said == format!("{queues}\n1\n"),
+            "queues, and whether they are polled: {said}"
+        );
+        for way in WAYS {
+            for (size, amount) in sizes {
+                cx.case(&format!("{name}/{}/{size}", way.name), |_| {
+                    let options = format!("{} --bsrange={size} --size={amount}", way.options);
+                    verifies(&guest, &OURS.disk(0), &options)
+                });
+            }
+        }
+        guest.sh("rmmod virtio_blk_rs")?;
+        cx.end(&guest)?;
+    }
+    Ok(())
+}
+
+/// Has fio write at random, read back, and compare.
+fn verifies(guest: &Guest, disk: &str, options: &str) -> Result<()> {
+    guest.sh(&format!(
+        "fio --name=verify --filename=/dev/{disk} --rw=randwrite --verify=crc32c \
+             --verify_fatal=1 {options} >/tmp/fio 2>&1 || {{ cat /tmp/fio; exit 1; }}"
+    ))?;
+    Ok(())
+}
+
+/// Rings that hold a few requests: the options of the device, and how many places that is.
+const SMALL: &[(&str, &str)] = &[
+    (
+        "split",
+        ",queue-size=16,seg-max-adjust=off,indirect_desc=off",
+    ),
+    (
+        "split_events",
+        ",queue-size=32,indirect_desc=off,event_idx=on",
+    ),
+    (
+        "packed",
+        ",queue-size=32,packed=on,indirect_desc=off,event_idx=off",
+    ),
+];
+
+pub fn full_rings_stock(cx: &mut Cx) -> Result<()> {
+    full_rings(cx, STOCK, 8)
+}
+
+pub fn full_rings_debug(cx: &mut Cx) -> Result<()> {
+    full_rings(cx, DEBUG, 8)
+}
+
+/// Whoever finds a ring full goes on when there is place in it, also if all that was in it has ended
+/// meanwhile: nothing follows a burst before all of it has ended, and helps the last requests on.
+fn full_rings(cx: &mut Cx, flavour: &str, seconds: u32) -> Result<()> {
+    let scratch = Scratch::new()?;
+    let mut builder = OURS.builder(cx, flavour)?.tool("fio").cpus(4);
+    for (index, (_, options)) in SMALL.iter().enumerate() {
+        builder = disk(
+            builder,
+            scratch.path(),
+            index,
+            &format!("{options},num-queues=1"),
+        )?;
+    }
+    let guest = cx.boot(&builder)?;
+    OURS.load(&guest, "", SMALL.len())?;
+    for (index, (name, _)) in SMALL.iter().enumerate() {
+        cx.case(name, |_| {
+            let options = format!(
+                "--direct=1 --ioengine=libaio --iodepth=24 --iodepth_batch_submit=24 \
+                 --iodepth_batch_complete_min=24 --bsrange=4k-64k --size=16m --verify_backlog=64 \
+                 --loops=1000 --time_based --runtime={seconds}"
+            );
+            verifies(&guest, &OURS.disk(index), &options)
+        });
+    }
+    guest.sh("rmmod virtio_blk_rs")?;
+    cx.end(&guest)
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How fast the drivers are: programs of the guest, against the clock.
+//!
+//! Both drivers have the same device of one guest in turn, in the order A B B A. Whatever else the
+//! host does makes a leg slower, never faster: so the best legs are compared, and their medians, with
+//! an interval in which the ratio of these is likely to be. Where that contains 1, nothing is
+//! concluded.
+
+mod disk;
+mod nic;
+pub mod statistics;
+
+use crate::{
+    bench::{ORDER, Side},
+    guest::Guest,
+    paths::Scratch,
+};
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use statistics::Comparison;
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+/// Where the device is, on the PCI bus of its guest.
+const ADDRESS: &str = "0000:00:10.0";
+
+/// What is wanted.
+pub struct Options {
+    /// How often each driver runs each scenario, in pairs of legs.
+    pub rounds: u32,
+    /// Where the results go, as JSON.
+    pub json: Option<PathBuf>,
+    /// Parts of the names of scenarios; all, if there is none.
+    pub patterns: Vec<String>,
+}
+
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.patterns.is_empty() || self.patterns.iter().any(|part| name.contains(part))
+    }
+}
+
+/// Something that both drivers do.
+struct Scenario<Load: 'static> {
+    name: &'static str,
+    /// What is measured; more is better.
+    unit: &'static str,
+    /// The in-tree driver runs as both: the ratio should be 1.
+    is_control: bool,
+    load: Load,
+}
+
+/// A guest with a device, and something to do with it.
+trait Course: Sized {
+    /// How it is told what to do.
+    type Load: 'static;
+
+    /// What there is to do.
+    const SCENARIOS: &[Scenario<Self::Load>];
+
+    /// Boots the guest; what is left is below `directory`.
+    fn boot(directory: &Path) -> Result<Self>;
+
+    /// The guest.
+    fn guest(&self) -> &Guest;
+
+    /// The names of the modules: in-tree, and ours.
+    fn modules(&self) -> (&'static str, &'static str);
+
+    /// Does it once, and returns how much of the unit was reached. The device has the driver of this
+    /// side.
+    fn leg(&self, scenario: &Scenario<Self::Load>, side: Side) -> Result<f64>;
+}
+
+/// A line of the result.
+struct Line {
+    name: &'static str,
+    unit: &'static str,
+    is_control: bool,
+    comparison: Comparison,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let comparison = &self.comparison;
+        let (low, high) = comparison.interval;
+        write!(
+            f,
+            "{:<36}  {:>9.1}  {:>9.1}  {:<8}  {:5.2}  {:5.2}  {low:4.2}..{high:4.2}  {}",
+            self.name,
+            comparison.theirs.median(),
+            comparison.ours.median(),
+            self.unit,
+            comparison.best,
+            comparison.median,
+            comparison.verdict()
+        )
+    }
+}
+
+impl Line {
+    fn json(&self) -> Value {
+        let comparison = &self.comparison;
+        let (low, high) = comparison.interval;
+        json!({
+            "scenario": self.name,
+            "unit": self.unit,
+            "control": self.is_control,
+            "in_tree": comparison.theirs.values(),
+            "ours": comparison.ours.values(),
+            "best": comparison.best,
+            "median": comparison.median,
+            "interval": [low, high],
+            "verdict": comparison.verdict(),
+        })
+    }
+}
+
+/// Runs the scenarios, and prints the table.
+pub fn run(options: &Options) -> Result<()> {
+    ensure!(options.rounds > 0, "there must be a round");
+    println!(
+        "{:<36}  {:>9}  {:>9}  {:<8}  {:>5}  {:>5}  {:<10}  verdict",
+        "", "in-tree", "ours", "", "best", "med.", "95 %"
+    );
+    let mut lines = course::<disk::Disk>(options)?;
+    lines.extend(course::<nic::Nic>(options)?);
+    if let Some(path) = &options.json {
+        let lines: Vec<_> = lines.iter().map(Line::json).collect();
+        fs::write(path, serde_json::to_string_pretty(&lines)?)?;
+    }
+    Ok(())
+}
+
+/// Runs what is wanted of the scenarios of a guest.
+fn course<C: Course>(options: &Options) -> Result<Vec<Line>> {
+    let scenarios: Vec<_> = C::SCENARIOS
+        .iter()
+        .filter(|scenario| options.wants(scenario.name))
+        .collect();
+    let mut lines = Vec::new();
+    if scenarios.is_empty() {
+        return Ok(lines);
+    }
+    let scratch = Scratch::new()?;
+    let course = C::boot(scratch.path())?;
+    same_features(&course)?;
+    for scenario in scenarios {
+        let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+        for round in 0..=options.rounds {
+            for side in ORDER {
+                let driver = if scenario.is_control {
+                    Side::Theirs
+                } else {
+                    side
+                };
+                bind(&course, driver)?;
+                let value = course.leg(scenario, driver)?;
+                // The first round warms up.
+                match side {
+                    _ if round == 0 => {}
+                    Side::Theirs => theirs.push(value),
+                    Side::Ours => ours.push(value),
+                }
+            }
+        }
+        let line = Line {
+            name: scenario.name,
+            unit: scenario.unit,
+            is_control: scenario.is_control,
+            comparison: Comparison::new(theirs, ours)?,
+        };
+        println!("{line}");
+        lines.push(line);
+    }
+    course.guest().end()?;
+    Ok(lines)
+}
+
+/// Gives the device to a driver.
+fn bind(course: &impl Course, side: Side) -> Result<()> {
+    let (theirs, ours) = course.modules();
+    let wanted = match side {
+        Side::Theirs => theirs,
+        Side::Ours => ours,
+    };
+    course.guest().sh(&format!(
+        "device=$(basename $(ls -d /sys/bus/pci/devices/{ADDRESS}/virtio*))
+         driver=/sys/bus/virtio/devices/$device/driver
+         if [ -e $driver ]; then
+             [ $(basename $(readlink $driver)) != {wanted} ] || exit 0
+             echo $device >$driver/unbind
+         fi
+         echo $device >/sys/bus/virtio/drivers/{wanted}/bind"
+    ))?;
+    Ok(())
+}
+
+/// Fails if the drivers have not negotiated the same.
+fn same_features(course: &impl Course) -> Result<()> {
+    let features = |side| {
+        bind(course, side)?;
+        course.guest().sh(&format!(
+            "cat /sys/bus/pci/devices/{ADDRESS}/virtio*/features"
+        ))
+    };
+    let (theirs, ours) = (features(Side::Theirs)?, features(Side::Ours)?);
+    let differing: Vec<_> = (0..)
+        .zip(theirs.bytes().zip(ours.bytes()))
+        .filter(|(_, (theirs, ours))| theirs != ours)
+        .map(|(bit, _): (u32, _)| bit)
+        .collect();
+    ensure!(
+        differing.is_empty(),
+        "the drivers differ in features {differing:?}"
+    );
+    Ok(())
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What can be said of two series of measurements.
+
+use anyhow::{Result, ensure};
+use random::Random;
+
+/// How many series are drawn for an interval.
+const DRAWS: usize = 2000;
+
+/// A series of measurements, sorted.
+#[derive(Clone, Debug)]
+pub struct Series(Vec<f64>);
+
+impl Series {
+    /// Takes measurements.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or one is not a number above 0.
+    pub fn new(mut values: Vec<f64>) -> Result<Self> {
+        ensure!(!values.is_empty(), "nothing was measured");
+        ensure!(
+            values.iter().all(|value| value.is_finite() && *value > 0.0),
+            "this cannot be compared: {values:?}"
+        );
+        values.sort_by(f64::total_cmp);
+        Ok(Self(values))
+    }
+
+    /// Returns them, the least first.
+    pub fn values(&self) -> &[f64] {
+        &self.0
+    }
+
+    /// Returns the one in the middle.
+    pub fn median(&self) -> f64 {
+        let middle = self.0.len() / 2;
+        let at = |index: usize| self.0.get(index).copied().unwrap_or(f64::NAN);
+        if self.0.len().is_multiple_of(2) {
+            (at(middle.wrapping_sub(1)) + at(middle)) / 2.0
+        } else {
+            at(middle)
+        }
+    }
+
+    /// Returns the largest one.
+    fn best(&self) -> f64 {
+        self.0.last().copied().unwrap_or(f64::NAN)
+    }
+
+    /// Draws as many, with replacement.
+    fn draw(&self, random: &mut Random) -> Self {
+        let mut drawn: Vec<_> = self
+            .0
+            .iter()
+            .filter_map(|_| random.pick(&self.0).copied())
+            .collect();
+        drawn.sort_by(f64::total_cmp);
+        Self(drawn)
+    }
+}
+
+/// How two series compare: ours to theirs, where more is better.
+pub struct Comparison {
+    /// What the in-tree driver has reached.
+    pub theirs: Series,
+    /// What ours has.
+    pub ours: Series,
+    /// The ratio of the best.
+    pub best: f64,
+    /// The ratio of the medians.
+    pub median: f64,
+    /// Where that is in 95 of 100 cases.
+    pub interval: (f64, f64),
+}
+
+impl Comparison {
+    /// Compares.
+    pub fn new(theirs: Vec<f64>, ours: Vec<f64>) -> Result<Self> {
+        let (theirs, ours) = (Series::new(theirs)?, Series::new(ours)?);
+        let mut random = Random::new(1);
+        let drawn = (0..DRAWS)
+            .map(|_| ours.draw(&mut random).median() / theirs.draw(&mut random).median())
+            .collect();
+        let drawn = Series::new(drawn)?;
+        let at = |index: usize| drawn.0.get(index).copied().unwrap_or(f64::NAN);
+        Ok(Self {
+            best: ours.best() / theirs.best(),
+            median: ours.median() / theirs.median(),
+            interval: (at(DRAWS / 40), at(DRAWS - DRAWS / 40)),
+            theirs,
+            ours,
+        })
+    }
+
+    /// What follows, if anything does.
+    pub fn verdict(&self) -> &'static str {
+        let (low, high) = self.interval;
+        if low > 1.0 {
+            "faster"
+        } else if high < 1.0 {
+            "slower"
+        } else {
+            "not told apart"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_are_in_the_middle() -> Result<()> {
+        assert_eq!(Series::new(vec![3.0, 1.0, 2.0])?.median(), 2.0);
+        assert_eq!(Series::new(vec![4.0, 1.0, 2.0, 3.0])?.median(), 2.5);
+        Ok(())
+    }
+
+    #[test]
+    fn what_differs_is_told_apart() -> Result<()> {
+        let theirs: Vec<_> = (0..10).map(|i| 100.0 + f64::from(i)).collect();
+        let faster = theirs.iter().map(|value| value * 1.5).collect();
+        let comparison = Comparison::new(theirs.clone(), faster)?;
+        assert_eq!(comparison.verdict(), "faster");
+        assert!((comparison.median - 1.5).abs() < 1e-9);
+        assert!((comparison.best - 1.5).abs() < 1e-9);
+
+        let slower = theirs.iter().map(|value| value * 0.5).collect();
+        assert_eq!(Comparison::new(theirs, slower)?.verdict(), "slower");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_the_same_is_not() -> Result<()> {
+        let one = vec![90.0, 100.0, 110.0, 120.0, 95.0, 105.0];
+        let other = vec![91.0, 99.0, 111.0, 119.0, 96.0, 104.0];
+        assert_eq!(Comparison::new(one, other)?.verdict(), "not told apart");
+        Ok(())
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert!(Series::new(vec![]).is_err());
+        assert!(Series::new(vec![0.0]).is_err());
+        assert!(Series::new(vec![f64::NAN]).is_err());
+    }
+}
