@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 FLAVOUR ?= 7.3-amd64
 
 targets := modules modules_install test-modules clippy doc rust-analyzer check test \
-	   run shell cost cost-blk harness kernels update
+	   test-all run shell cost cost-blk cost-net bench bench-quick harness kernels update
 
 .PHONY: help clean distclean $(targets)
 
@@ -27,7 +27,8 @@ distclean: clean
 
 ## Two commands:
 ##   make run              boot a stock kernel in a guest, load a module built here, show what it does
-##   make test             run every test; TESTS=pattern runs a part, LIST=1 only lists them
+##   make test             run the tests; TESTS=pattern runs a part, LIST=1 only lists them
+##   make test-all         the same, and the long ones, which make test leaves out
 ##
 ## Build, for FLAVOUR=7.3-amd64 (default), another series and flavour, an ABI, or debug:
 ##   make modules          build the modules, in build/<kernel release>; W=1 warns more
@@ -43,6 +44,8 @@ distclean: clean
 ##   make shell            an interactive guest, with the modules at hand
 ##   make cost             count the instructions of the virtio layer, compared with C
 ##   make cost-blk         count those of a request to a disk, compared with the kernel's driver
+##   make cost-net         count those of a frame, compared with the kernel's driver
+##   make bench            have both drivers race: what programs reach with each; bench-quick is shorter
 ##   make check            every gate: format, lints, documentation, spelling, commits, ...
 ##   make clippy           lint the modules
 ##   make doc              document the support crate, in build/<kernel release>-doc/rust/doc
@@ -112,17 +115,20 @@ kernels:
 update:
 	@scripts/rust-kernel-headers --cache $(RUST_VIRTIO_CACHE)/kernels --update --list | tail -n 20
 
+test-all: tests := --all $(TESTS)
+test: tests := $(TESTS)
+
 ifdef LIST
-test: harness
-	@$(harness) list $(TESTS)
+test test-all: harness
+	@$(harness) list $(tests)
 else
 # What the tests need of each kernel, one kernel after the other: each uses all CPUs.
-test: harness
-	@for i in $$($(harness) trees $(TESTS)); do scripts/kernel $$i >/dev/null || exit; done
-	+@for i in $$($(harness) kernels $(TESTS)); do \
+test test-all: harness
+	@for i in $$($(harness) trees $(tests)); do scripts/kernel $$i >/dev/null || exit; done
+	+@for i in $$($(harness) kernels $(tests)); do \
 		$(MAKE) modules test-modules FLAVOUR=$$i || exit; \
 	done
-	@$(harness) run $(TESTS)
+	@$(harness) run $(tests)
 endif
 
 run: modules harness
@@ -136,6 +142,15 @@ cost: test-modules harness
 
 cost-blk: modules harness
 	@$(harness) cost --disk
+
+cost-net: modules test-modules harness
+	@$(harness) cost --net
+
+bench: modules harness
+	@$(harness) bench --json build/bench.json
+
+bench-quick: modules harness
+	@$(harness) bench --rounds 2 '4k randread qd32' 'nic tcp out'
 
 shell: modules
 	@scripts/guest-shell $(FLAVOUR)
