@@ -28,6 +28,11 @@ const IPV6: u16 = 0x86dd;
 const ARP: u16 = 0x0806;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const ICMP: u8 = 1;
+const ICMP6: u8 = 58;
+
+/// What [`Frame::protocol`] can be.
+pub const PROTOCOLS: [&str; 7] = ["arp", "tcp", "udp", "icmp", "icmp6", "ip", "other"];
 
 /// A MAC address.
 pub type Mac = [u8; 6];
@@ -182,7 +187,8 @@ impl Frame {
                 (ARP, _) => "arp",
                 (_, Some((TCP, _))) => "tcp",
                 (_, Some((UDP, _))) => "udp",
-                (_, Some((1 | 58, _))) => "icmp",
+                (IPV4, Some((ICMP, _))) => "icmp",
+                (IPV6, Some((ICMP6, _))) => "icmp6",
                 (IPV4 | IPV6, _) => "ip",
                 _ => "other",
             },

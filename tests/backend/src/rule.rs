@@ -13,6 +13,7 @@ mod action;
 
 pub use action::{ACTIONS, Action, Field, Named, Scope};
 
+use crate::frame::PROTOCOLS;
 use anyhow::{Context, Result, bail, ensure};
 use random::Random;
 use serde_json::{Value, json};
@@ -57,7 +58,7 @@ struct Rule {
     operation: Option<String>,
     sectors: Option<Range<u64>>,
     lengths: Option<Range<u64>>,
-    protocol: Option<String>,
+    protocol: Option<&'static str>,
     pattern: Option<Vec<u8>>,
     queue: Option<u16>,
     /// The number of the request in its queue.
@@ -83,10 +84,11 @@ impl Rule {
             (Some(wanted), Some(there)) => wanted.start < there.end && there.start < wanted.end,
         };
         let lengths = self.lengths.as_ref();
-        let protocol = self.protocol.as_deref();
         sectors
             && lengths.is_none_or(|wanted| facts.length.is_some_and(|it| wanted.contains(&it)))
-            && protocol.is_none_or(|wanted| facts.protocol == Some(wanted))
+            && self
+                .protocol
+                .is_none_or(|wanted| facts.protocol == Some(wanted))
             && operation.is_none_or(|operation| operation == facts.operation)
             && self.queue.is_none_or(|wanted| wanted == queue)
             && self.at.is_none_or(|wanted| wanted == at)
@@ -205,6 +207,16 @@ fn bytes(value: &Value, field: &str) -> Result<Option<Vec<u8>>> {
         .with_context(|| format!("{field} is no bytes in hexadecimal digits"))
 }
 
+/// Finds the protocol of that name.
+fn protocol(value: &Value) -> Result<&'static str> {
+    let name = value.as_str().unwrap_or_default();
+    let found = PROTOCOLS.into_iter().find(|known| *known == name);
+    found.with_context(|| {
+        let known = PROTOCOLS.join(", ");
+        format!("there is no protocol {name}; there are {known}")
+    })
+}
+
 /// What a rule may have.
 const FIELDS: &[&str] = &[
     "command", "device", "id", "do", "value", "op", "sector", "length", "protocol", "pattern",
@@ -247,6 +259,10 @@ impl Rules {
                 operations.join(", ")
             );
         }
+        let protocol = match &value["protocol"] {
+            Value::Null => None,
+            value => Some(protocol(value)?),
+        };
         let action = Named::find(value["do"].as_str().unwrap_or_default(), self.scope)?;
         let seed = number("seed")?.unwrap_or(1);
         let given = action.value(number("value")?)?;
@@ -264,7 +280,7 @@ impl Rules {
             operation,
             sectors: range(value, "sector")?,
             lengths: range(value, "length")?,
-            protocol: value["protocol"].as_str().map(str::to_owned),
+            protocol,
             pattern: bytes(value, "pattern")?,
             queue: number("queue")?.map(u16::try_from).transpose()?,
             at: number("at")?,

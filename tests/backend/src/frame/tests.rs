@@ -179,6 +179,24 @@ fn checksums_are_completed() {
 }
 
 #[test]
+fn protocols_have_names() {
+    for (kind, protocol, name) in [
+        (IPV4, TCP, "tcp"),
+        (IPV6, UDP, "udp"),
+        (IPV4, ICMP, "icmp"),
+        (IPV6, ICMP6, "icmp6"),
+        (IPV4, ICMP6, "ip"),
+        (IPV6, 89, "ip"),
+        (ARP, 0, "arp"),
+        (0x88cc, 0, "other"),
+    ] {
+        let frame = Frame::plain(packet(kind, protocol, &[0; 20], 10));
+        assert_eq!(frame.protocol(), name, "{kind:#x} {protocol}");
+        assert!(PROTOCOLS.contains(&name));
+    }
+}
+
+#[test]
 fn tags_come_and_go() {
     let plain = tcp(IPV4, 10, 5);
     let tagged = plain.with_tag(0x2007);

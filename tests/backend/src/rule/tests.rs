@@ -67,6 +67,10 @@ fn what_cannot_be_is_refused() {
             json!({"do": "fail", "op": "fly"}),
             "there is no operation fly; there are read",
         ),
+        (
+            json!({"do": "fail", "protocol": "icmpv6"}),
+            "there is no protocol icmpv6; there are arp, tcp, udp, icmp, icmp6, ip, other",
+        ),
         (json!({"do": "fail", "sector": [1]}), "sector is no range"),
         (json!({"do": "fail", "skip": "x"}), "skip is no number"),
         (json!({"do": "fail", "sectors": 1}), "a rule has no sectors"),
