@@ -55,6 +55,9 @@ impl<B: Buffer> Virtqueue<'_, B> {
                 EIO
             }
             Fault::TooMany(suspect) => {
+                if suspect.is_some() {
+                    self.outstanding = self.outstanding.wrapping_sub(1);
+                }
                 // SAFETY: The ring returns tokens that were added, each once. By the type invariant,
                 // they come from `into_token` of `B`.
                 self.suspect = suspect.map(|token| unsafe { B::from_token(token) });

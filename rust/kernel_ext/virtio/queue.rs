@@ -70,6 +70,8 @@ pub struct Virtqueue<'bound, B: Buffer> {
     /// What memory is mapped for before it is added, or null.
     device: *mut bindings::device,
     pub(super) counters: Counters,
+    /// How many buffers are in the ring.
+    pub(super) outstanding: u16,
     /// Whether the device was seen live. When it is reset, the queue is broken.
     live: bool,
     /// Whether it is known that the queue is broken.
@@ -111,6 +113,7 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
             // SAFETY: By the safety requirements, `vq` is valid.
             device: unsafe { bindings::virtqueue_dma_dev(vq.as_ptr()) },
             counters: Counters::default(),
+            outstanding: 0,
             live: false,
             broken: false,
             suspect: None,
@@ -133,9 +136,15 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
             Ring::Core(ring) => Self::add_to(ring, buffer, reach, context),
         };
         if added.is_ok() {
-            count(&mut self.counters.added);
+            self.note_added();
         }
         added
+    }
+
+    #[inline(always)]
+    fn note_added(&mut self) {
+        self.outstanding = self.outstanding.wrapping_add(1);
+        count(&mut self.counters.added);
     }
 
     /// Each ring has a function of its own, so that none pays for the others.
@@ -207,7 +216,7 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
             let buffer = unsafe { B::from_token(token) };
             return Err(AddError { buffer, error });
         }
-        count(&mut self.counters.added);
+        self.note_added();
         Ok(())
     }
 
@@ -324,6 +333,7 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     /// Makes the buffer of a token that has come back.
     #[inline(always)]
     fn check(&mut self, token: NonNull<c_void>, written: u32) -> Result<Option<Used<B>>> {
+        self.outstanding = self.outstanding.wrapping_sub(1);
         // SAFETY: The ring returns tokens that were added, each once. By the type invariant, they
         // come from `into_token` of `B`.
         let buffer = unsafe { B::from_token(token) };
@@ -375,7 +385,7 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     /// Returns how many buffers the device has.
     #[inline]
     pub fn outstanding(&self) -> u16 {
-        self.ring.outstanding()
+        self.outstanding
     }
 
     /// Returns how many buffers the queue has room for; parts of buffers, if they are direct.
@@ -431,6 +441,7 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     pub(super) fn detach(&mut self) -> Option<B> {
         // SAFETY: The device was reset, or the queue was.
         let token = unsafe { self.ring.detach() }?;
+        self.outstanding = self.outstanding.wrapping_sub(1);
         // SAFETY: The ring returns tokens that were added and not returned, each once. By the type
         // invariant, they come from `into_token` of `B`.
         Some(unsafe { B::from_token(token) })

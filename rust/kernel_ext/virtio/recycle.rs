@@ -125,6 +125,7 @@ impl<B: Buffer> Virtqueue<'_, B> {
         while let Some(buffer) = self.detach() {
             (recycling.recycle)(buffer);
         }
+        self.outstanding = 0;
         // SAFETY: As above; nothing is in it.
         let regained = unsafe { self.ring.take_over(kept) };
         if regained.is_err() {

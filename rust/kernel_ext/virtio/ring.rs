@@ -21,6 +21,7 @@ mod by_core;
 mod chain;
 mod decoy;
 mod element;
+mod handle;
 mod memory;
 mod packed;
 mod places;
@@ -65,6 +66,14 @@ pub(super) enum Chains {
     InRing,
     /// In tables outside, if the device can follow them, and memory is available.
     InTables,
+}
+
+/// A used buffer, as the device tells of it.
+struct Told {
+    /// The number of the buffer, or of its first descriptor, supposedly.
+    id: u32,
+    /// How many bytes the device has written, supposedly.
+    written: u32,
 }
 
 /// What is wrong with a queue.
@@ -197,12 +206,6 @@ impl Ring {
     #[inline(always)]
     pub(super) fn has_used_since(&self, progress: u32) -> bool {
         of_any!(self, ring => ring.has_used_since(progress))
-    }
-
-    /// Returns how many buffers the device has.
-    #[inline(always)]
-    pub(super) fn outstanding(&self) -> u16 {
-        of_any!(self, ring => ring.outstanding())
     }
 
     /// Returns how many buffers there is room for; elements, if they are in the ring.

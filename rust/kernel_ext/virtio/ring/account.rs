@@ -80,9 +80,4 @@ impl Account {
         let index = unsafe { ptr::read_volatile(self.used) };
         u16::from_le(index) == self.popped
     }
-
-    /// Returns how many buffers the device has.
-    pub(super) fn outstanding(&self) -> u16 {
-        self.outstanding
-    }
 }

@@ -108,11 +108,6 @@ impl Core {
         unsafe { bindings::virtqueue_poll(self.vq.as_ptr(), progress) }
     }
 
-    /// Returns how many buffers the device has.
-    pub(super) fn outstanding(&self) -> u16 {
-        self.account.outstanding()
-    }
-
     /// Returns how many buffers there is room for.
     pub(super) fn free(&self) -> u32 {
         // SAFETY: By the type invariant, `vq` is valid, and nobody changes it while `self` is

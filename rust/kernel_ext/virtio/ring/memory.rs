@@ -2,6 +2,7 @@
 
 //! The memory that a split ring shares with its device.
 
+use super::Told;
 use crate::bindings;
 use core::ptr::{
     self,
@@ -14,14 +15,6 @@ use virtio_wire::ring::split::{
     QueueSize,
     UsedElement, //
 };
-
-/// A used buffer, as the device tells of it.
-pub(super) struct Used {
-    /// The number of its first descriptor, supposedly.
-    pub(super) id: u32,
-    /// How many bytes the device has written, supposedly.
-    pub(super) written: u32,
-}
 
 /// The memory of a split ring. The device can write to all of it, at any time.
 ///
@@ -171,7 +164,7 @@ impl Memory {
 
     /// Returns an entry of the used ring.
     #[inline(always)]
-    pub(super) fn used_entry(&self, at: Index) -> Used {
+    pub(super) fn used_entry(&self, at: Index) -> Told {
         let place = self
             .used(HEAD + USED_WORDS * usize::from(at.slot(self.size)))
             .cast::<u32>();
@@ -182,7 +175,7 @@ impl Memory {
         let place = unsafe { place.add(1) };
         // SAFETY: As above.
         let written = unsafe { ptr::read_volatile(place) };
-        Used {
+        Told {
             id: u32::from_le(id),
             written: u32::from_le(written),
         }

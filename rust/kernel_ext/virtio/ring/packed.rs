@@ -17,6 +17,7 @@ use super::{
     barrier,
     decoy::Decoy,
     element,
+    handle::Handle,
     places::{
         NotUsed,
         Places, //
@@ -58,7 +59,7 @@ use self::{
 /// - The memory is that of the queue.
 /// - Each head in `places` belongs to a buffer that was given up, and its table is its own.
 pub(in crate::virtio) struct Packed {
-    vq: NonNull<bindings::virtqueue>,
+    vq: Handle,
     memory: Memory,
     /// Buffers by their numbers, and how many descriptors each has.
     places: Places,
@@ -75,8 +76,6 @@ pub(in crate::virtio) struct Packed {
     /// How many descriptors the device is yet to be told of, and the flags that tell it of the first.
     untold: u16,
     flags: u16,
-    /// How many buffers the device has.
-    outstanding: u16,
 }
 
 /// The room for the private state of a ring.
@@ -105,7 +104,7 @@ impl Room {
 /// # Safety
 ///
 /// `vq` must be valid, and have a packed ring.
-unsafe fn vring(vq: NonNull<bindings::virtqueue>) -> Option<NonNull<bindings::vring>> {
+unsafe fn vring(vq: Handle) -> Option<NonNull<bindings::vring>> {
     // SAFETY: By the safety requirements.
     let vring = unsafe { bindings::virtqueue_packed_vring(vq.as_ptr()) };
     // CAST: It is a field of a structure that the core has allocated.
@@ -125,6 +124,8 @@ impl Packed {
         chains: Chains,
         has_event: bool,
     ) -> Result<Option<Self>> {
+        // SAFETY: By the safety requirements.
+        let vq = unsafe { Handle::new(vq) };
         // SAFETY: By the safety requirements.
         let Some(ring) = (unsafe { vring(vq) }) else {
             return Ok(None);
@@ -153,7 +154,6 @@ impl Packed {
             taken: Position::START,
             untold: 0,
             flags: 0,
-            outstanding: 0,
         };
         this.start();
         Ok(Some(this))
@@ -165,19 +165,10 @@ impl Packed {
             *position = Position::START;
         }
         self.untold = 0;
-        self.outstanding = 0;
         self.interrupts = Interrupts::On;
-        // SAFETY: By the type invariant, the queue is valid, and its callback never changes.
-        if unsafe { (*self.vq.as_ptr()).callback }.is_none() {
+        if !self.vq.is_heard() {
             self.disable_callback();
         }
-    }
-
-    /// Tells whether the core holds the queue for broken.
-    #[inline(always)]
-    fn is_broken(&self) -> bool {
-        // SAFETY: By the type invariant, the queue is valid.
-        unsafe { bindings::virtqueue_is_broken(self.vq.as_ptr()) }
     }
 
     /// Puts the elements of a buffer into a table, if there are several, and memory is available, and the
@@ -221,8 +212,9 @@ impl Packed {
 
     /// Drops the table of a buffer, if it has one.
     #[inline(never)]
-    fn drop_table(&mut self, id: u16) {
-        if let Some(table) = self.tables.get_mut(usize::from(id)) {
+    fn drop_table(&mut self, id: u32) {
+        let table = usize::try_from(id).map(|id| self.tables.get_mut(id));
+        if let Ok(Some(table)) = table {
             *table = None;
         }
     }
@@ -233,13 +225,12 @@ impl Packed {
     ///
     /// The device must not use it any more, as far as one can know.
     #[inline(always)]
-    unsafe fn take_buffer(&mut self, id: u16) -> Result<(NonNull<c_void>, u16), NotUsed> {
-        let token = self.places.take(id.into())?;
+    unsafe fn take_buffer(&mut self, id: u32) -> Result<(NonNull<c_void>, u16), NotUsed> {
+        let taken = self.places.take(id)?;
         if !self.tables.is_empty() {
             self.drop_table(id);
         }
-        self.outstanding = self.outstanding.wrapping_sub(1);
-        Ok((token, self.places.count(id)))
+        Ok(taken)
     }
 
     /// Tells the device of the buffers that were added. Returns whether it wants to be notified.
@@ -271,7 +262,7 @@ impl Packed {
             }
         }
         // What was used before the queue broke is as good as ever.
-        if self.is_broken() {
+        if self.vq.is_broken() {
             Err(Fault::Broken)
         } else {
             Ok(false)
@@ -338,17 +329,11 @@ impl Packed {
         let at = index.map_or(Err(()), |index| {
             Position::new(index, wrap, self.memory.size()).map_err(|_| ())
         });
-        if self.is_broken() {
+        if self.vq.is_broken() {
             return false;
         }
         barrier::full();
         at.is_ok_and(|at| self.memory.is_used(at))
-    }
-
-    /// Returns how many buffers the device has.
-    #[inline(always)]
-    pub(super) fn outstanding(&self) -> u16 {
-        self.outstanding
     }
 
     /// Returns how many descriptors are free.
@@ -365,7 +350,7 @@ impl Packed {
     pub(super) unsafe fn detach(&mut self) -> Option<NonNull<c_void>> {
         let id = self.places.first_head()?;
         // SAFETY: By the safety requirements.
-        let taken = unsafe { self.take_buffer(id) };
+        let taken = unsafe { self.take_buffer(id.into()) };
         taken.ok().map(|(token, _)| token)
     }
 
@@ -426,7 +411,7 @@ impl Packed {
 impl Drives for Packed {
     #[inline(always)]
     unsafe fn add(&mut self, parts: &Parts, token: NonNull<c_void>, context: Context) -> Result {
-        if self.is_broken() {
+        if self.vq.is_broken() {
             return Err(EIO);
         }
         let mut place = self.places.grow();
@@ -452,7 +437,6 @@ impl Drives for Packed {
         }
         self.added = next;
         self.untold = self.untold.wrapping_add(count);
-        self.outstanding = self.outstanding.wrapping_add(1);
         Ok(())
     }
 
@@ -464,14 +448,13 @@ impl Drives for Packed {
         // The rest of the descriptor was written before its flags.
         barrier::read();
         let used = self.memory.used(self.taken.index());
-        let id = u32::from(used.id);
-        if self.untold > 0 && self.places.is_untold(id) {
-            return Err(Fault::NotAHead(id));
+        if self.untold > 0 && self.places.is_untold(used.id) {
+            return Err(Fault::NotAHead(used.id));
         }
         // SAFETY: The device says that it has used it.
         let (token, count) = unsafe { self.take_buffer(used.id) }.map_err(|error| match error {
-            NotUsed::OutOfRange => Fault::OutOfRange(id),
-            NotUsed::NotAHead => Fault::NotAHead(id),
+            NotUsed::OutOfRange => Fault::OutOfRange(used.id),
+            NotUsed::NotAHead => Fault::NotAHead(used.id),
         })?;
         let taken = self.taken.plus(count, self.memory.size());
         self.taken = taken.unwrap_or(self.taken);

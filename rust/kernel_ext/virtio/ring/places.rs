@@ -238,13 +238,13 @@ impl Places {
     }
 
     /// Takes a chain from the device, that says it has used it: its descriptors are free. Returns
-    /// what stands for the buffer.
+    /// what stands for the buffer, and how many descriptors there were.
     ///
     /// # Errors
     ///
     /// The device does not have it.
     #[inline(always)]
-    pub(super) fn take(&mut self, id: u32) -> Result<NonNull<c_void>, NotUsed> {
+    pub(super) fn take(&mut self, id: u32) -> Result<(NonNull<c_void>, u16), NotUsed> {
         let head = u16::try_from(id).map_err(|_| NotUsed::OutOfRange)?;
         let place = self
             .places
@@ -257,7 +257,7 @@ impl Places {
         }
         self.first_free = head;
         self.free = self.free.wrapping_add(count);
-        Ok(token)
+        Ok((token, count))
     }
 
     /// Returns the first head of a buffer that the device has.
@@ -317,12 +317,12 @@ mod tests {
         add(&mut places, 2, token(2))?;
         add(&mut places, 3, token(3))?;
 
-        assert_eq!(places.take(3), Ok(token(2)));
-        assert_eq!(places.take(0), Ok(token(1)));
+        assert_eq!(places.take(3), Ok((token(2), 2)));
+        assert_eq!(places.take(0), Ok((token(1), 3)));
         assert_eq!(places.free(), 5);
         assert_eq!(&*add(&mut places, 5, token(4))?, &[0, 1, 2, 3, 4]);
-        assert_eq!(places.take(5), Ok(token(3)));
-        assert_eq!(places.take(0), Ok(token(4)));
+        assert_eq!(places.take(5), Ok((token(3), 3)));
+        assert_eq!(places.take(0), Ok((token(4), 5)));
         assert_eq!(places.free(), 8);
         Ok(())
     }
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(places.check(2), Err(NotUsed::NotAHead));
         assert_eq!(places.check(4), Err(NotUsed::OutOfRange));
         assert_eq!(places.check(0x1_0000), Err(NotUsed::OutOfRange));
-        assert_eq!(places.take(0), Ok(token(1)));
+        assert_eq!(places.take(0), Ok((token(1), 2)));
         assert_eq!(places.check(0), Err(NotUsed::NotAHead));
         assert_eq!(places.take(0), Err(NotUsed::NotAHead));
         Ok(())
@@ -375,9 +375,9 @@ mod tests {
         add(&mut places, 2, token(2))?;
 
         assert_eq!(places.first_head(), Some(0));
-        assert_eq!(places.take(0), Ok(token(1)));
+        assert_eq!(places.take(0), Ok((token(1), 3)));
         assert_eq!(places.first_head(), Some(3));
-        assert_eq!(places.take(3), Ok(token(2)));
+        assert_eq!(places.take(3), Ok((token(2), 2)));
         assert_eq!(places.first_head(), None);
         Ok(())
     }

@@ -26,6 +26,7 @@ use super::{
         Mapper,
         Mapping, //
     },
+    handle::Handle,
     memory::Memory,
     places::{
         Growing,
@@ -62,7 +63,7 @@ use virtio_wire::ring::split::{
 /// - Each head in `places` belongs to a buffer that was given up, and the mappings of its descriptors,
 ///   and its table, are its own.
 pub(in crate::virtio) struct Split {
-    vq: NonNull<bindings::virtqueue>,
+    vq: Handle,
     memory: Memory,
     places: Places,
     mapper: Mapper,
@@ -113,7 +114,7 @@ impl Room {
 /// # Safety
 ///
 /// `vq` must be valid, and have a split ring.
-unsafe fn vring(vq: NonNull<bindings::virtqueue>) -> Result<NonNull<bindings::vring>> {
+unsafe fn vring(vq: Handle) -> Result<NonNull<bindings::vring>> {
     // SAFETY: By the safety requirements.
     let vring = unsafe { bindings::virtqueue_get_vring(vq.as_ptr()) };
     // CAST: It is a field of a structure that the core has allocated.
@@ -134,7 +135,9 @@ impl Split {
         has_event: bool,
     ) -> Result<Self> {
         // SAFETY: By the safety requirements.
-        let ring = unsafe { vring(vq) }?;
+        let handle = unsafe { Handle::new(vq) };
+        // SAFETY: By the safety requirements.
+        let ring = unsafe { vring(handle) }?;
         // SAFETY: It is valid, and while it is read, nobody writes it.
         let parts = unsafe { ring.as_ref() };
         // SAFETY: As above; with `VIRTIO_F_VERSION_1`, integers are little-endian.
@@ -149,7 +152,7 @@ impl Split {
         let is_plain = mappings.is_empty() && tables.is_empty();
         // INVARIANT: By the safety requirements. There are no heads yet.
         let mut this = Self {
-            vq,
+            vq: handle,
             memory,
             places,
             mapper,
@@ -182,17 +185,9 @@ impl Split {
             *index = Index::new(0);
         }
         self.interrupts = Interrupts::On;
-        // SAFETY: By the type invariant, the queue is valid, and its callback never changes.
-        if unsafe { (*self.vq.as_ptr()).callback }.is_none() {
+        if !self.vq.is_heard() {
             self.disable_callback();
         }
-    }
-
-    /// Tells whether the core holds the queue for broken.
-    #[inline(always)]
-    fn is_broken(&self) -> bool {
-        // SAFETY: By the type invariant, the queue is valid.
-        unsafe { bindings::virtqueue_is_broken(self.vq.as_ptr()) }
     }
 
     /// Puts the elements of a buffer into the ring, or into a table, if there is more than one, and
@@ -269,7 +264,7 @@ impl Split {
             // SAFETY: By the safety requirements.
             unsafe { table.end(&self.mapper) };
         }
-        self.places.take(id)
+        Ok(self.places.take(id)?.0)
     }
 
     /// As above.
@@ -280,7 +275,7 @@ impl Split {
     #[inline(always)]
     unsafe fn take_chain(&mut self, id: u32) -> Result<NonNull<c_void>, NotUsed> {
         if self.is_plain {
-            return self.places.take(id);
+            return Ok(self.places.take(id)?.0);
         }
         // SAFETY: By the safety requirements.
         unsafe { self.take_other(id) }
@@ -321,7 +316,7 @@ impl Split {
         }
         if used == self.taken {
             // What was used before the queue broke is as good as ever.
-            return if self.is_broken() {
+            return if self.vq.is_broken() {
                 Err(Fault::Broken)
             } else {
                 Ok(false)
@@ -390,28 +385,22 @@ impl Split {
     /// Asks the device to interrupt when it has used most of what it has. Returns whether it has used
     /// that already.
     pub(super) fn enable_callback_delayed(&mut self) -> bool {
-        let outstanding = self.outstanding();
+        let outstanding = self.added.since(self.taken);
         let most = outstanding.wrapping_sub(outstanding.div_ceil(4));
         self.enable_callback_at(self.taken.plus(most));
         barrier::full();
         self.interrupts = Interrupts::Settled;
-        self.memory.used_index().since(self.taken) > most && !self.is_broken()
+        self.memory.used_index().since(self.taken) > most && !self.vq.is_broken()
     }
 
     /// Tells whether the device has used a buffer since then.
     #[inline(always)]
     pub(super) fn has_used_since(&self, progress: u32) -> bool {
-        if self.is_broken() {
+        if self.vq.is_broken() {
             return false;
         }
         barrier::full();
         u32::from(self.memory.used_index().get()) != progress
-    }
-
-    /// Returns how many buffers the device has.
-    #[inline(always)]
-    pub(super) fn outstanding(&self) -> u16 {
-        self.added.since(self.taken)
     }
 
     /// Returns how many descriptors are free.
@@ -490,7 +479,7 @@ impl Split {
 impl Drives for Split {
     #[inline(always)]
     unsafe fn add(&mut self, parts: &Parts, token: NonNull<c_void>, context: Context) -> Result {
-        if self.is_broken() {
+        if self.vq.is_broken() {
             return Err(EIO);
         }
         let chain = if self.is_plain {

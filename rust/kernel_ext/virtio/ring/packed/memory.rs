@@ -2,6 +2,7 @@
 
 //! The memory that a packed ring shares with its device.
 
+use super::super::Told;
 use crate::bindings;
 use core::ptr::{
     self,
@@ -24,14 +25,6 @@ use virtio_wire::{
         USED, //
     },
 };
-
-/// A used buffer, as the device tells of it.
-pub(super) struct Used {
-    /// The number of the buffer, supposedly.
-    pub(super) id: u16,
-    /// How many bytes the device has written, supposedly.
-    pub(super) written: u32,
-}
 
 /// The memory of a packed ring. The device can write to all of it, at any time.
 ///
@@ -116,7 +109,7 @@ impl Memory {
 
     /// Returns what a descriptor tells of a used buffer.
     #[inline(always)]
-    pub(super) fn used(&self, index: u16) -> Used {
+    pub(super) fn used(&self, index: u16) -> Told {
         let descriptor = self.descriptor(index);
         // SAFETY: The pointer is valid.
         let id = unsafe { &raw const (*descriptor).id };
@@ -126,8 +119,8 @@ impl Memory {
         let id: Le16 = unsafe { ptr::read_volatile(id) };
         // SAFETY: As above.
         let written: Le32 = unsafe { ptr::read_volatile(written) };
-        Used {
-            id: id.get(),
+        Told {
+            id: id.get().into(),
             written: written.get(),
         }
     }
