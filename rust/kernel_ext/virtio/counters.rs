@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub free: u32,
     /// How many buffers the device has.
     pub outstanding: u16,
+    /// How many of them have a table outside of the ring; nothing if the core drives it.
+    pub tables: Option<u16>,
     /// Whether nothing will come out of it any more.
     pub broken: bool,
 }
@@ -67,6 +69,7 @@ impl<B: Buffer> Virtqueue<'_, B> {
             size: self.size(),
             free: self.free(),
             outstanding: self.outstanding(),
+            tables: self.ring.tables(),
             broken: self.is_broken(),
         }
     }
@@ -129,6 +132,9 @@ impl<'a, 'b> Lines<'a, 'b> {
         self.line("size", snapshot.size)?;
         self.line("free", snapshot.free)?;
         self.line("outstanding", snapshot.outstanding)?;
+        if let Some(tables) = snapshot.tables {
+            self.line("tables", tables)?;
+        }
         self.yes_no("broken", snapshot.broken)
     }
 }

@@ -53,7 +53,9 @@ use kernel::{
 ///
 /// The methods take `&mut self`: whoever shares a queue has a lock for it. None of them takes a
 /// lock, and none but [`Virtqueue::add`] allocates (the core does, if the buffer has several parts
-/// and the queue was not made by [`QueueSetup::direct_queue`](super::QueueSetup::direct_queue)).
+/// and the queue was not made by [`QueueSetup::direct_queue`](super::QueueSetup::direct_queue), or
+/// has room in a ring of its own, and was made by
+/// [`QueueSetup::mixed_queue`](super::QueueSetup::mixed_queue)).
 /// Those that sleep say so.
 ///
 /// # Invariants

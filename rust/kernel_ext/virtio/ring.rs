@@ -27,6 +27,7 @@ mod packed;
 mod places;
 mod split;
 mod table;
+mod tables;
 
 use self::{
     by_core::Core,
@@ -66,6 +67,8 @@ pub(super) enum Chains {
     InRing,
     /// In tables outside, if the device can follow them, and memory is available.
     InTables,
+    /// In the ring, until three quarters of it are full; then as above.
+    Mixed,
 }
 
 /// A used buffer, as the device tells of it.
@@ -212,6 +215,15 @@ impl Ring {
     #[inline(always)]
     pub(super) fn free(&self) -> u32 {
         of_any!(self, ring => ring.free())
+    }
+
+    /// Returns how many buffers have a table, if that is known.
+    pub(super) fn tables(&self) -> Option<u16> {
+        match self {
+            Self::Core(_) => None,
+            Self::Split(ring) => Some(ring.tables()),
+            Self::Packed(ring) => Some(ring.tables()),
+        }
     }
 
     /// Takes a buffer that the device has not used.

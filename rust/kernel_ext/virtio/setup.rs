@@ -118,6 +118,7 @@ impl<T: Driver> Asked<T> {
 pub struct QueueSetup<'bound, T: Driver> {
     binding: &'bound Binding<T>,
     infos: KVec<bindings::virtqueue_info>,
+    chains: KVec<Chains>,
     asked: Asked<T>,
     spread: Option<(u32, u32)>,
 }
@@ -136,6 +137,7 @@ impl<'bound, T: Driver> QueueSetup<'bound, T> {
         Ok(Self {
             binding,
             infos: KVec::new(),
+            chains: KVec::new(),
             asked: Asked::new(),
             spread: None,
         })
@@ -147,19 +149,7 @@ impl<'bound, T: Driver> QueueSetup<'bound, T> {
         name: impl Into<QueueName>,
         callback: Option<QueueCallback<T>>,
     ) -> Result<PendingQueue<B>> {
-        let index = self.infos.len();
-        let name = name.into();
-        let info = bindings::virtqueue_info {
-            name: name.as_char_ptr(),
-            callback: callback
-                .is_some()
-                .then_some(Binding::<T>::queue_callback as unsafe extern "C" fn(_)),
-            ctx: false,
-        };
-        self.asked.callbacks.push(callback, GFP_KERNEL)?;
-        self.asked.names.push(name, GFP_KERNEL)?;
-        self.infos.push(info, GFP_KERNEL)?;
-        Ok(PendingQueue(index, PhantomData))
+        self.ask(name.into(), callback, Chains::InTables)
     }
 
     /// As [`QueueSetup::queue`]. The parts of buffers go into the ring itself: nothing is allocated
@@ -169,12 +159,40 @@ impl<'bound, T: Driver> QueueSetup<'bound, T> {
         name: impl Into<QueueName>,
         callback: Option<QueueCallback<T>>,
     ) -> Result<PendingQueue<B>> {
-        let pending = self.queue(name, callback)?;
-        // The core has no table for a queue with contexts; nor has ours.
-        if let Some(info) = self.infos.last_mut() {
-            info.ctx = true;
-        }
-        Ok(pending)
+        self.ask(name.into(), callback, Chains::InRing)
+    }
+
+    /// As [`QueueSetup::queue`]. The parts of buffers go into the ring itself, until three quarters of
+    /// it are full, and only then into tables. So there is room for half as many buffers as there are
+    /// places, if they have three parts each, and nothing is allocated for the first half of those.
+    pub fn mixed_queue<B: Buffer>(
+        &mut self,
+        name: impl Into<QueueName>,
+        callback: Option<QueueCallback<T>>,
+    ) -> Result<PendingQueue<B>> {
+        self.ask(name.into(), callback, Chains::Mixed)
+    }
+
+    fn ask<B: Buffer>(
+        &mut self,
+        name: QueueName,
+        callback: Option<QueueCallback<T>>,
+        chains: Chains,
+    ) -> Result<PendingQueue<B>> {
+        let index = self.infos.len();
+        let info = bindings::virtqueue_info {
+            name: name.as_char_ptr(),
+            callback: callback
+                .is_some()
+                .then_some(Binding::<T>::queue_callback as unsafe extern "C" fn(_)),
+            // The core has no table for a queue with contexts.
+            ctx: chains == Chains::InRing,
+        };
+        self.chains.push(chains, GFP_KERNEL)?;
+        self.asked.callbacks.push(callback, GFP_KERNEL)?;
+        self.asked.names.push(name, GFP_KERNEL)?;
+        self.infos.push(info, GFP_KERNEL)?;
+        Ok(PendingQueue(index, PhantomData))
     }
 
     /// Asks for interrupts to be spread over the CPUs, but those of the `first` and the `last`
@@ -192,15 +210,6 @@ impl<'bound, T: Driver> QueueSetup<'bound, T> {
         for _ in 0..count {
             queues.push(ptr::null_mut(), GFP_KERNEL)?;
         }
-        let mut chains = KVec::new();
-        for info in &self.infos {
-            let direct = if info.ctx {
-                Chains::InRing
-            } else {
-                Chains::InTables
-            };
-            chains.push(direct, GFP_KERNEL)?;
-        }
         let mut made = Queues {
             state: self.binding.state(),
             queues: KVec::with_capacity(queues.len(), GFP_KERNEL)?,
@@ -209,7 +218,7 @@ impl<'bound, T: Driver> QueueSetup<'bound, T> {
         self.find(count, &mut queues)
             .inspect_err(|_| self.binding.release_queues())?;
 
-        for (index, (queue, chains)) in queues.iter().zip(chains).enumerate() {
+        for (index, (queue, chains)) in queues.iter().zip(self.chains).enumerate() {
             let slot = made.state.slot(index)?;
             let queue = NonNull::new(*queue).map(|queue| (queue, slot, chains));
             // INVARIANT: The queue was just made, and its slot has a user. There is room.

@@ -32,12 +32,13 @@ pub(super) struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
+    /// Begins a chain, which leaves so many descriptors free.
     #[inline(always)]
-    pub(super) fn new(memory: &'a Memory, places: &'a Places) -> Self {
+    pub(super) fn new(memory: &'a Memory, places: &'a Places, floor: u16) -> Self {
         Self {
             memory,
             places,
-            growing: places.grow(),
+            growing: places.grow(floor),
             flags: 0,
         }
     }

@@ -23,6 +23,7 @@ use super::{
         Places, //
     },
     table::Count,
+    tables::Tables,
     Chains,
     Drives,
     Fault,
@@ -63,8 +64,8 @@ pub(in crate::virtio) struct Packed {
     memory: Memory,
     /// Buffers by their numbers, and how many descriptors each has.
     places: Places,
-    /// By the numbers of buffers; empty if there are no tables.
-    tables: KVVec<Option<Table>>,
+    /// By the numbers of buffers.
+    tables: Tables<Table>,
     /// Nothing while the core resets the queue.
     decoy: Option<Decoy>,
     index: EventIndex,
@@ -81,20 +82,14 @@ pub(in crate::virtio) struct Packed {
 /// The room for the private state of a ring.
 pub(in crate::virtio) struct Room {
     places: Places,
-    tables: KVVec<Option<Table>>,
+    tables: Tables<Table>,
 }
 
 impl Room {
     fn new(size: u16, chains: Chains) -> Result<Self> {
-        let mut tables = KVVec::new();
-        if chains == Chains::InTables {
-            for _ in 0..size {
-                tables.push(None, GFP_KERNEL)?;
-            }
-        }
         Ok(Self {
             places: Places::new(size)?,
-            tables,
+            tables: Tables::new(size, chains)?,
         })
     }
 }
@@ -171,7 +166,7 @@ impl Packed {
         }
     }
 
-    /// Puts the elements of a buffer into a table, if there are several, and memory is available, and the
+    /// Puts the elements of a buffer into a table, if that suits it, and memory is available, and the
     /// table into the ring.
     ///
     /// # Safety
@@ -182,26 +177,26 @@ impl Packed {
         let mut count = Count(0);
         // SAFETY: By the safety requirements.
         unsafe { element::for_each(parts, &mut count) }.ok()?;
-        if count.0 < 2 {
+        if !self.tables.suits(count.0, self.places.free()) {
             return None;
         }
         // SAFETY: By the safety requirements.
         let mut table = unsafe { Table::new(parts, count.0, context.flags()) }.ok()?;
-        let place = self.tables.get_mut(usize::from(id))?;
         let mut chain = Chain::new(&self.memory, id, 1, self.added);
         table.refer(&mut chain).ok()?;
-        *place = Some(table);
+        self.tables.keep(id, table);
         chain.end().ok()
     }
 
-    /// Puts the elements of a buffer into the ring.
+    /// Puts the elements of a buffer into the ring, if that leaves so many descriptors free.
     ///
     /// # Safety
     ///
     /// As for [`Packed::add_table`].
     #[inline(always)]
-    unsafe fn add_chain(&mut self, parts: &Parts, id: u16) -> Result<Added> {
-        let mut chain = Chain::new(&self.memory, id, self.places.free(), self.added);
+    unsafe fn add_chain(&mut self, parts: &Parts, id: u16, floor: u16) -> Result<Added> {
+        let room = self.places.free().saturating_sub(floor);
+        let mut chain = Chain::new(&self.memory, id, room, self.added);
         // SAFETY: By the safety requirements.
         if let Err(error) = unsafe { element::for_each(parts, &mut chain) } {
             chain.give_up();
@@ -210,12 +205,26 @@ impl Packed {
         chain.end()
     }
 
+    /// Puts a buffer into the ring in another way than its elements by themselves, if there is one.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Packed::add_table`].
+    #[inline(never)]
+    unsafe fn add_other(&mut self, parts: &Parts, id: u16, context: Context) -> Result<Added> {
+        // SAFETY: By the safety requirements.
+        if let Some(added) = unsafe { self.add_table(parts, id, context) } {
+            return Ok(added);
+        }
+        // SAFETY: By the safety requirements.
+        unsafe { self.add_chain(parts, id, 0) }
+    }
+
     /// Drops the table of a buffer, if it has one.
     #[inline(never)]
     fn drop_table(&mut self, id: u32) {
-        let table = usize::try_from(id).map(|id| self.tables.get_mut(id));
-        if let Ok(Some(table)) = table {
-            *table = None;
+        if let Ok(id) = u16::try_from(id) {
+            drop(self.tables.take(id));
         }
     }
 
@@ -227,7 +236,7 @@ impl Packed {
     #[inline(always)]
     unsafe fn take_buffer(&mut self, id: u32) -> Result<(NonNull<c_void>, u16), NotUsed> {
         let taken = self.places.take(id)?;
-        if !self.tables.is_empty() {
+        if !self.tables.is_unused() {
             self.drop_table(id);
         }
         Ok(taken)
@@ -342,6 +351,11 @@ impl Packed {
         self.places.free().into()
     }
 
+    /// Returns how many buffers have a table.
+    pub(super) fn tables(&self) -> u16 {
+        self.tables.used()
+    }
+
     /// Takes a buffer that the device has not used.
     ///
     /// # Safety
@@ -357,12 +371,7 @@ impl Packed {
     /// Makes room for a ring of `size`, and lets the core have the queue, to reset it or to resize
     /// it.
     pub(super) fn release(&mut self, size: u16) -> Result<Room> {
-        let chains = if self.tables.is_empty() {
-            Chains::InRing
-        } else {
-            Chains::InTables
-        };
-        let room = Room::new(size, chains)?;
+        let room = Room::new(size, self.tables.chains())?;
         self.decoy = None;
         Ok(room)
     }
@@ -414,17 +423,14 @@ impl Drives for Packed {
         if self.vq.is_broken() {
             return Err(EIO);
         }
-        let mut place = self.places.grow();
+        let mut place = self.places.grow(0);
         let (id, _) = self.places.extend(&mut place)?;
-        let mut added = None;
-        if !self.tables.is_empty() {
-            // SAFETY: By the safety requirements.
-            added = unsafe { self.add_table(parts, id, context) };
-        }
+        // SAFETY: By the safety requirements.
+        let added = unsafe { self.add_chain(parts, id, self.tables.floor()) };
         let Added { count, flags, next } = match added {
-            Some(added) => added,
+            Ok(added) => added,
             // SAFETY: By the safety requirements.
-            None => unsafe { self.add_chain(parts, id) }?,
+            Err(_) => unsafe { self.add_other(parts, id, context) }?,
         };
 
         place.occupy(count);

@@ -58,6 +58,8 @@ pub(super) struct Growing {
     last: usize,
     next: usize,
     count: usize,
+    /// How many there may be.
+    room: usize,
 }
 
 /// Makes the number of a descriptor narrow again.
@@ -135,15 +137,16 @@ impl Places {
         self.free
     }
 
-    /// Begins a chain.
+    /// Begins a chain, which leaves so many descriptors free.
     #[inline(always)]
-    pub(super) fn grow(&self) -> Growing {
+    pub(super) fn grow(&self, floor: u16) -> Growing {
         let first = usize::from(self.first_free);
         Growing {
             head: first,
             last: first,
             next: first,
             count: 0,
+            room: usize::from(self.free.saturating_sub(floor)),
         }
     }
 
@@ -151,10 +154,10 @@ impl Places {
     ///
     /// # Errors
     ///
-    /// `ENOSPC` if none is free.
+    /// `ENOSPC` if none is free that it may have.
     #[inline(always)]
     pub(super) fn extend(&self, chain: &mut Growing) -> Result<(u16, u16)> {
-        if chain.count >= usize::from(self.free) {
+        if chain.count >= chain.room {
             return Err(ENOSPC);
         }
         let number = chain.next();
@@ -279,7 +282,7 @@ mod tests {
 
     /// Adds a buffer of some descriptors, and returns them.
     fn add(places: &mut Places, count: usize, token: NonNull<c_void>) -> Result<KVec<u16>> {
-        let mut chain = places.grow();
+        let mut chain = places.grow(0);
         let mut numbers = KVec::new();
         for _ in 0..count {
             numbers.push(places.extend(&mut chain)?.0, GFP_KERNEL)?;
@@ -307,6 +310,20 @@ mod tests {
         assert!(add(&mut places, 3, token(2)) == Err(ENOSPC));
         assert_eq!(places.free(), 2);
         assert_eq!(&*add(&mut places, 2, token(2))?, &[2, 3]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_chain_leaves_what_it_should() -> Result {
+        let places = Places::new(4)?;
+        for (floor, room) in [(0, 4), (1, 3), (3, 1), (4, 0), (u16::MAX, 0)] {
+            let mut chain = places.grow(floor);
+            let mut count = 0;
+            while places.extend(&mut chain).is_ok() {
+                count += 1;
+            }
+            assert_eq!(count, room);
+        }
         Ok(())
     }
 

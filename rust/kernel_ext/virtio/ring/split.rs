@@ -37,6 +37,7 @@ use super::{
         Count,
         Table, //
     },
+    tables::Tables,
     Chains,
     Drives,
     Fault,
@@ -69,9 +70,10 @@ pub(in crate::virtio) struct Split {
     mapper: Mapper,
     /// What has to be unmapped, by descriptors; empty if there are no mappings.
     mappings: KVVec<Option<Mapping>>,
-    /// By heads; empty if there are no tables.
-    tables: KVVec<Option<Table>>,
-    /// Whether there are neither mappings nor tables.
+    tables: Tables<Table>,
+    /// How many descriptors buffers leave free that need neither a mapping nor a table, and whether all
+    /// that are there are like that.
+    floor: u16,
     is_plain: bool,
     /// Nothing while the core resets the queue.
     decoy: Option<Decoy>,
@@ -91,20 +93,16 @@ pub(in crate::virtio) struct Split {
 pub(in crate::virtio) struct Room {
     places: Places,
     mappings: KVVec<Option<Mapping>>,
-    tables: KVVec<Option<Table>>,
+    tables: Tables<Table>,
 }
 
 impl Room {
     fn new(size: u16, mapper: &Mapper, chains: Chains) -> Result<Self> {
-        let size_if = |is_needed: bool| if is_needed { usize::from(size) } else { 0 };
-        let mut tables = KVVec::new();
-        for _ in 0..size_if(chains == Chains::InTables) {
-            tables.push(None, GFP_KERNEL)?;
-        }
+        let mapped = if mapper.translates() { size } else { 0 };
         Ok(Self {
             places: Places::new(size)?,
-            mappings: KVVec::from_elem(None, size_if(mapper.translates()), GFP_KERNEL)?,
-            tables,
+            mappings: KVVec::from_elem(None, mapped.into(), GFP_KERNEL)?,
+            tables: Tables::new(size, chains)?,
         })
     }
 }
@@ -149,7 +147,8 @@ impl Split {
             mappings,
             tables,
         } = Room::new(memory.size(), &mapper, chains)?;
-        let is_plain = mappings.is_empty() && tables.is_empty();
+        let is_plain = mappings.is_empty();
+        let floor = if is_plain { tables.floor() } else { u16::MAX };
         // INVARIANT: By the safety requirements. There are no heads yet.
         let mut this = Self {
             vq: handle,
@@ -158,6 +157,7 @@ impl Split {
             mapper,
             mappings,
             tables,
+            floor,
             is_plain,
             // SAFETY: By the safety requirements.
             decoy: Some(unsafe { Decoy::of_used(ring) }),
@@ -190,32 +190,58 @@ impl Split {
         }
     }
 
-    /// Puts the elements of a buffer into the ring, or into a table, if there is more than one, and
+    /// Gives a chain to the device, which is yet to be told of it.
+    #[inline(always)]
+    fn give(&mut self, chain: Growing, token: NonNull<c_void>) {
+        let head = chain.head();
+        self.places.give(chain, token);
+        self.memory.set_available(self.added, head);
+        self.added = self.added.plus(1);
+    }
+
+    /// Adds a buffer that needs a table, or a mapping.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Drives::add`].
+    #[inline(never)]
+    unsafe fn add_other(
+        &mut self,
+        parts: &Parts,
+        token: NonNull<c_void>,
+        context: Context,
+    ) -> Result {
+        // SAFETY: By the safety requirements.
+        let chain = unsafe { self.make_other(parts, context) }?;
+        self.give(chain, token);
+        Ok(())
+    }
+
+    /// Puts the elements of a buffer into the ring, or into a table, if that suits it, and there is
     /// memory.
     ///
     /// # Safety
     ///
     /// The parts must be those of a buffer that was given up.
-    #[inline(never)]
-    unsafe fn add_other(&mut self, parts: &Parts, context: Context) -> Result<Growing> {
-        if !self.tables.is_empty() && self.places.free() > 0 {
+    unsafe fn make_other(&mut self, parts: &Parts, context: Context) -> Result<Growing> {
+        if self.tables.chains() != Chains::InRing {
             let mut count = Count(0);
             // SAFETY: By the safety requirements.
             unsafe { element::for_each(parts, &mut count) }?;
             // SAFETY: By the safety requirements.
             let make = || unsafe { Table::new(parts, count.0, &self.mapper, context.flags()) };
-            if let Some(Ok((table, descriptor))) = (count.0 > 1).then(make) {
-                let mut chain = self.places.grow();
+            let suits = self.tables.suits(count.0, self.places.free());
+            if let Some(Ok((table, descriptor))) = suits.then(make) {
+                let mut chain = self.places.grow(0);
                 let (number, _) = self.places.extend(&mut chain)?;
                 self.memory.set_descriptor(number, descriptor);
-                if let Some(place) = self.tables.get_mut(usize::from(number)) {
-                    *place = Some(table);
-                }
+                self.tables.keep(number, table);
+                self.is_plain = false;
                 return Ok(chain);
             }
         }
         let mut chain = Mapped {
-            chain: Chain::new(&self.memory, &self.places),
+            chain: Chain::new(&self.memory, &self.places, 0),
             mapper: &self.mapper,
             mappings: &mut self.mappings,
         };
@@ -259,11 +285,11 @@ impl Split {
         let head = self.places.check(id)?;
         // SAFETY: By the safety requirements.
         unsafe { self.unmap(head, self.places.count(head)) };
-        let table = self.tables.get_mut(usize::from(head));
-        if let Some(table) = table.and_then(Option::take) {
+        if let Some(table) = self.tables.take(head) {
             // SAFETY: By the safety requirements.
             unsafe { table.end(&self.mapper) };
         }
+        self.is_plain = self.mappings.is_empty() && self.tables.is_unused();
         Ok(self.places.take(id)?.0)
     }
 
@@ -409,6 +435,11 @@ impl Split {
         self.places.free().into()
     }
 
+    /// Returns how many buffers have a table.
+    pub(super) fn tables(&self) -> u16 {
+        self.tables.used()
+    }
+
     /// Takes a buffer that the device has not used.
     ///
     /// # Safety
@@ -425,12 +456,7 @@ impl Split {
     /// Makes room for a ring of `size`, and lets the core have the queue, to reset it or to resize
     /// it.
     pub(super) fn release(&mut self, size: u16) -> Result<Room> {
-        let chains = if self.tables.is_empty() {
-            Chains::InRing
-        } else {
-            Chains::InTables
-        };
-        let room = Room::new(size, &self.mapper, chains)?;
+        let room = Room::new(size, &self.mapper, self.tables.chains())?;
         self.decoy = None;
         Ok(room)
     }
@@ -482,21 +508,15 @@ impl Drives for Split {
         if self.vq.is_broken() {
             return Err(EIO);
         }
-        let chain = if self.is_plain {
-            let mut chain = Plain(Chain::new(&self.memory, &self.places));
-            // SAFETY: By the safety requirements.
-            unsafe { element::for_each(parts, &mut chain) }?;
-            chain.0.end()
-        } else {
-            // SAFETY: By the safety requirements.
-            unsafe { self.add_other(parts, context) }?
-        };
-        let head = chain.head();
-        // INVARIANT: By the safety requirements, the buffer was given up.
-        self.places.give(chain, token);
-        self.memory.set_available(self.added, head);
-        self.added = self.added.plus(1);
-        Ok(())
+        let mut chain = Plain(Chain::new(&self.memory, &self.places, self.floor));
+        // SAFETY: By the safety requirements.
+        if unsafe { element::for_each(parts, &mut chain) }.is_ok() {
+            let chain = chain.0.end();
+            self.give(chain, token);
+            return Ok(());
+        }
+        // SAFETY: By the safety requirements.
+        unsafe { self.add_other(parts, token, context) }
     }
 
     #[inline(always)]
