@@ -108,8 +108,8 @@ kernel_ext::module_virtio_driver! {
             description: "Number of requests that a queue may have, at most; 0 for what it has room for",
         },
         direct: u32 {
-            default: 1,
-            description: "Put segments into the ring (1), or into tables that are allocated (0)",
+            default: 2,
+            description: "Put segments into the ring (1), into tables that are allocated (0), or into tables if there are many requests (2)",
         },
         first_disk: u32 {
             default: 702,
@@ -130,6 +130,10 @@ const DRAIN: u32 = 10_000;
 
 /// How often the device is reset without anything being done in between, before it is given up.
 const PATIENCE: u32 = 3;
+
+/// Where segments are, by parameter `direct`; otherwise, it depends on how many requests there are.
+const TABLES: u32 = 0;
+const RING: u32 = 1;
 
 /// What part of a ring a request may take, if its segments go there.
 const SHARES: u32 = 4;
@@ -244,10 +248,10 @@ impl<'bound> Data<'bound> {
             };
             let name = if polled { "req_poll" } else { "req" };
             let name = QueueName::numbered(name, number)?;
-            let queue = if module_parameters::direct.value() != 0 {
-                setup.direct_queue(name, callback)?
-            } else {
-                setup.queue(name, callback)?
+            let queue = match module_parameters::direct.value() {
+                TABLES => setup.queue(name, callback)?,
+                RING => setup.direct_queue(name, callback)?,
+                _ => setup.mixed_queue(name, callback)?,
             };
             pending.push(queue, GFP_KERNEL)?;
         }
@@ -269,14 +273,17 @@ impl<'bound> Data<'bound> {
         let size = self.queues.iter().map(|queue| queue.size()).min();
         let size = size.filter(|size| *size > SMALL).ok_or(EINVAL)?;
         let offered = self.shape.segments(self.vdev)?;
-        let indirect =
-            module_parameters::direct.value() == 0 && self.features.has(Feature::INDIRECT_DESC);
-
-        // The header and the status take places, too.
-        let (segments, depth) = if indirect {
-            (size - 2, size)
+        let direct = if self.features.has(Feature::INDIRECT_DESC) {
+            module_parameters::direct.value()
         } else {
-            ((size / SHARES).max(SMALL) - 2, size / SMALL)
+            RING
+        };
+        // The header and the status take places, too.
+        let few = (size / SHARES).max(SMALL) - 2;
+        let (segments, depth) = match direct {
+            TABLES => (size - 2, size),
+            RING => (few, size / SMALL),
+            _ => (few, size / 2),
         };
         let wanted = match module_parameters::queue_depth.value() {
             0 => u32::MAX,

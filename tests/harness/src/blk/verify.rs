@@ -129,7 +129,23 @@ const SMALL: &[(&str, &str)] = &[
         "packed",
         ",queue-size=32,packed=on,indirect_desc=off,event_idx=off",
     ),
+    ("tables", ",queue-size=32"),
+    ("tables_packed", ",queue-size=32,packed=on"),
+    (
+        "tables_mapped",
+        ",queue-size=32,disable-legacy=on,iommu_platform=on",
+    ),
 ];
+
+/// Tells whether the device follows tables.
+fn has_tables(options: &str) -> bool {
+    !options.contains("indirect_desc=off")
+}
+
+/// Has allocations that cannot wait fail, most of the time: those of tables do not wait.
+const SHORT: &str = "cd /sys/kernel/debug/failslab; echo Y >ignore-gfp-wait; echo 0 >verbose
+     echo -1 >times; echo 60 >probability";
+const PLENTY: &str = "echo 0 >/sys/kernel/debug/failslab/probability";
 
 pub fn full_rings_stock(cx: &mut Cx) -> Result<()> {
     full_rings(cx, STOCK, 8)
@@ -145,25 +161,57 @@ fn full_rings(cx: &mut Cx, flavour: &str, seconds: u32) -> Result<()> {
     let scratch = Scratch::new()?;
     let mut builder = OURS.builder(cx, flavour)?.tool("fio").cpus(4);
     for (index, (_, options)) in SMALL.iter().enumerate() {
-        builder = disk(
-            builder,
-            scratch.path(),
-            index,
-            &format!("{options},num-queues=1"),
-        )?;
+        let options = format!("{options},num-queues=1");
+        builder = disk(builder, scratch.path(), index, &options)?;
     }
     let guest = cx.boot(&builder)?;
     OURS.load(&guest, "", SMALL.len())?;
-    for (index, (name, _)) in SMALL.iter().enumerate() {
+    let bursts = |index| {
+        let options = format!(
+            "--direct=1 --ioengine=libaio --iodepth=24 --iodepth_batch_submit=24 \
+             --iodepth_batch_complete_min=24 --bsrange=4k-64k --size=16m --verify_backlog=64 \
+             --loops=1000 --time_based --runtime={seconds}"
+        );
+        verifies(&guest, &OURS.disk(index), &options)
+    };
+    for (index, (name, options)) in SMALL.iter().enumerate() {
         cx.case(name, |_| {
-            let options = format!(
-                "--direct=1 --ioengine=libaio --iodepth=24 --iodepth_batch_submit=24 \
-                 --iodepth_batch_complete_min=24 --bsrange=4k-64k --size=16m --verify_backlog=64 \
-                 --loops=1000 --time_based --runtime={seconds}"
+            look(&guest, &OURS.disk(index))?;
+            bursts(index)?;
+            let most: u32 = guest
+                .sh(
+                    "until [ -s /tmp/tables ]; do sleep 0.1; done; cat /tmp/tables; rm /tmp/tables",
+                )?
+                .trim()
+                .parse()?;
+            ensure!(
+                (most > 0) == has_tables(options),
+                "at most {most} requests have a table"
             );
-            verifies(&guest, &OURS.disk(index), &options)
+            Ok(())
         });
+    }
+    if flavour == DEBUG {
+        for (index, (name, _)) in SMALL.iter().enumerate().filter(|(_, it)| has_tables(it.1)) {
+            cx.case(&format!("{name}_without_memory"), |_| {
+                guest.sh(SHORT)?;
+                bursts(index)?;
+                guest.sh(PLENTY).map(|_| ())
+            });
+        }
+        // What keeps an account of mappings needs memory, too, and then gives up.
+        guest.excuse(&["DMA-API: cacheline tracking ENOMEM"])?;
     }
     guest.sh("rmmod virtio_blk_rs")?;
     cx.end(&guest)
+}
+
+/// Looks often how many requests have a table, from now on, and writes down how many the most were.
+fn look(guest: &Guest, disk: &str) -> Result<()> {
+    guest.sh(&format!(
+        "file=/sys/kernel/debug/virtio_blk_rs/$(basename $(readlink -f /sys/block/{disk}/device))
+         (for i in $(seq 100); do sed -n 's/^  tables: //p' $file; sleep 0.05; done |
+             sort -n | tail -n 1 >/tmp/tables) >/dev/null 2>&1 &"
+    ))?;
+    Ok(())
 }
