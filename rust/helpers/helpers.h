@@ -8,6 +8,7 @@
 #define _KERNEL_EXT_HELPERS_H
 
 #include <linux/blk-mq.h>
+#include <linux/cpuhotplug.h>
 #include <linux/device.h>
 #include <linux/dma-mapping.h>
 #include <linux/etherdevice.h>
@@ -41,6 +42,14 @@ bool rust_helper_rq_next_segment(struct req_iterator *iter, struct bio_vec *part
 
 /* completion.c */
 void rust_helper_reinit_completion(struct completion *x);
+
+/* cpu.c */
+typedef int (*rust_cpu_came_t)(unsigned int cpu, struct hlist_node *node);
+
+int rust_helper_cpuhp_setup_multi_state(const char *name, rust_cpu_came_t came);
+void rust_helper_cpuhp_remove_multi_state(int state);
+int rust_helper_cpuhp_state_add_instance(int state, struct hlist_node *node);
+void rust_helper_cpuhp_state_remove_instance(int state, struct hlist_node *node);
 
 /* net.c */
 typedef void (*hw_addr_fn_t)(void *context, const u8 *address);

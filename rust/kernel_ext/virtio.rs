@@ -48,6 +48,7 @@ mod buffer;
 mod claim;
 mod config;
 mod counters;
+mod cpus;
 mod device;
 mod disk;
 mod driver;

@@ -11,11 +11,13 @@ use super::{
         Claim,
         Verdict, //
     },
+    cpus::CpuState,
     feature::Table,
     state::Phase,
     Device,
     IdTable,
-    Lines, //
+    Lines,
+    Work, //
 };
 use crate::bindings;
 use core::{
@@ -149,6 +151,12 @@ pub trait Driver: 'static {
         let _ = (vdev, this);
     }
 
+    /// Called when a CPU has come. The interrupts that were to go to it were sent elsewhere when it went,
+    /// and stay there, unless the driver asks for it again. The device may be in any state.
+    fn cpu_came(vdev: &Device<device::Bound>, this: Pin<&Self::Data<'_>>) {
+        let _ = (vdev, this);
+    }
+
     /// Called to show the state of the device, for those who look for what is wrong with it: in
     /// debugfs, `DRIVER/DEVICE`. A device may be in any state, also being reset, or lost.
     fn show(this: Pin<&Self::Data<'_>>, lines: &mut Lines<'_, '_>) -> fmt::Result {
@@ -179,6 +187,8 @@ pub struct Registered {
     driver: bindings::virtio_driver,
     /// The directory of its devices' files.
     directory: Option<Dir>,
+    /// If it is told of CPUs that come.
+    cpus: Option<CpuState>,
 }
 
 /// The end of a table of device ids, which is one that matches no device.
@@ -219,13 +229,14 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
     ) -> Result {
         let vdrv = vdrv.get();
         // SAFETY: `vdrv` is valid for writes, and nobody else uses it before it is registered.
-        let Registered {
-            driver: fields,
-            directory,
-        } = unsafe { &mut *vdrv };
+        let registered = unsafe { &mut *vdrv };
+        let fields = &mut registered.driver;
 
+        if T::HAS_CPU_CAME {
+            registered.cpus = Some(CpuState::new(name)?);
+        }
         if T::HAS_SHOW {
-            *directory = Some(Dir::new(name));
+            registered.directory = Some(Dir::new(name));
         }
         fields.driver.name = kernel::str::as_char_ptr_in_const_context(name);
         fields.id_table = match T::claim() {
@@ -255,9 +266,8 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
         let result = unsafe { bindings::__register_virtio_driver(driver, module.as_ptr()) };
 
         to_result(result).inspect_err(|_| {
-            // SAFETY: `vdrv` is valid, and nobody else uses it, as it was not registered.
-            let directory = unsafe { &mut (*vdrv).directory };
-            drop(directory.take());
+            // SAFETY: It was not registered, so nobody else uses it.
+            unsafe { Self::clean_up(vdrv) };
         })
     }
 
@@ -268,13 +278,24 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
         // SAFETY: The caller guarantees that `register` succeeded for `vdrv`.
         unsafe { bindings::unregister_virtio_driver(driver) };
 
-        // SAFETY: As above; the driver has no devices any more, so nobody else uses the field.
-        let directory = unsafe { &mut (*vdrv).directory };
-        drop(directory.take());
+        // SAFETY: The driver has no devices any more, so nobody else uses it.
+        unsafe { Self::clean_up(vdrv) };
     }
 }
 
 impl<T: Driver> Adapter<T> {
+    /// Drops what belongs to a driver.
+    ///
+    /// # Safety
+    ///
+    /// `vdrv` must be valid, and nobody else use it.
+    unsafe fn clean_up(vdrv: *mut Registered) {
+        // SAFETY: By the safety requirements.
+        let vdrv = unsafe { &mut *vdrv };
+        drop(vdrv.directory.take());
+        drop(vdrv.cpus.take());
+    }
+
     /// The features, as the core takes them.
     const FEATURES: &'static Table = &Table::new(T::FEATURES);
 
@@ -319,8 +340,15 @@ impl<T: Driver> Adapter<T> {
                 .go_live(data)
                 .and_then(|()| {
                     // SAFETY: The device is bound to this driver.
-                    if let Some(directory) = unsafe { Self::directory(vdev) } {
+                    let driver = unsafe { Self::registered(vdev) };
+                    if let Some(directory) = &driver.directory {
                         binding.add_file(directory);
+                    }
+                    if let Some(cpus) = &driver.cpus {
+                        let work = Work::new::<T>(vdev, T::cpu_came)?;
+                        // SAFETY: The binding takes its resources back before its work goes, and
+                        // before the driver does.
+                        binding.add_resource(unsafe { cpus.add(work) }?)?;
                     }
                     T::start(vdev, data)
                 })
@@ -354,12 +382,12 @@ impl<T: Driver> Adapter<T> {
         (vdev, &bound.binding, data)
     }
 
-    /// Returns the directory for the files of the driver's devices, if they have any.
+    /// Returns the driver of a device.
     ///
     /// # Safety
     ///
-    /// The driver of the device must be `Adapter<T>`.
-    unsafe fn directory<'a>(vdev: &'a Device<device::CoreInternal<'_>>) -> Option<&'a Dir> {
+    /// It must be `Adapter<T>`.
+    unsafe fn registered<'a>(vdev: &'a Device<device::CoreInternal<'_>>) -> &'a Registered {
         // SAFETY: By the type invariant of `Device`, it is valid; while it is bound, its driver does
         // not change.
         let driver = unsafe { (*vdev.as_raw()).dev.driver };
@@ -367,8 +395,8 @@ impl<T: Driver> Adapter<T> {
         // SAFETY: By the safety requirements, `register` was called for this driver, so it is in a
         // `Registered`, at that offset.
         let registered = unsafe { driver.byte_sub(offset) }.cast::<Registered>();
-        // SAFETY: It is valid while the device is bound, and the field does not change meanwhile.
-        unsafe { &(*registered).directory }.as_ref()
+        // SAFETY: It is valid while the device is bound, and what is its own does not change meanwhile.
+        unsafe { &*registered }
     }
 
     extern "C" fn remove_callback(vdev: *mut bindings::virtio_device) {

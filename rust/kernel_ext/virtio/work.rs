@@ -189,6 +189,16 @@ impl<'bound> Work<'bound> {
         Ok(Self(item.cast(), PhantomData))
     }
 
+    /// Has it for longer than the compiler knows.
+    ///
+    /// # Safety
+    ///
+    /// The result must not be used after the binding has ended.
+    pub(super) unsafe fn for_as_long_as_it_lives(self) -> Work<'static> {
+        // INVARIANT: By the safety requirements.
+        Work(self.0, PhantomData)
+    }
+
     /// Has it done soon, once, however often this is called before it begins.
     ///
     /// # Context
