@@ -292,6 +292,20 @@ impl<'bound> Data<'bound> {
         Ok(())
     }
 
+    /// Gives queues back to a CPU that was away.
+    pub(crate) fn spread_again(&self) {
+        let Some(nic) = self.nic.as_ref() else {
+            return;
+        };
+        let rtnl = Rtnl::lock();
+        if nic.is_running() && nic.is_present() {
+            self.pause_rx(nic, 0);
+            if self.go_on(nic, &rtnl).is_err() {
+                self.recovery.begin();
+            }
+        }
+    }
+
     /// Asks for the interrupts of a queue that nobody sends by to go to these CPUs.
     fn set_tx_affinity(&self, nic: &net::Device<'bound, Nic>, pair: u32, cpus: &Cpumask) -> Result {
         // That sleeps, so it cannot be done with the lock.

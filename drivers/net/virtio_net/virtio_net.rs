@@ -281,6 +281,10 @@ impl virtio::Driver for VirtioNet {
         Data::make_nic(vdev, this)
     }
 
+    fn cpu_came(_: &Device<Bound>, this: Pin<&Data<'_>>) {
+        this.spread_again();
+    }
+
     fn config_changed(this: Pin<&Data<'_>>) {
         this.changed.queue();
     }

@@ -35,6 +35,27 @@ const CHANGES: &[(&str, &str)] = &[
          done",
     ),
     (
+        "cpus",
+        // What came to a CPU that goes comes to it again when it is back.
+        "device=$(basename $(readlink -f /sys/class/net/$nic/device))
+         ethtool -L $nic combined 4
+         irqs() {
+             for i in input output; do
+                 irq=$(awk -v name=$device-$i.1 '$NF == name { print $1 }' /proc/interrupts)
+                 cat /proc/irq/${irq%:}/effective_affinity_list || exit
+             done
+         }
+         for round in 1 2 3; do
+             [ \"$(irqs | uniq)\" = 1 ] || exit
+             echo 0 >/sys/devices/system/cpu/cpu1/online || exit
+             irqs | grep -q '^1$' && exit 1
+             usleep 200000
+             echo 1 >/sys/devices/system/cpu/cpu1/online || exit
+             for i in $(seq 50); do [ \"$(irqs | uniq)\" = 1 ] && break; usleep 100000; done
+         done
+         [ \"$(irqs | uniq)\" = 1 ]",
+    ),
+    (
         "rings",
         "for i in '64 64' '64 128' '1024 128' '256 256' '1024 256'; do
              set -- $i
