@@ -56,13 +56,13 @@ const RINGS: &[Ring] = &[
         name: "split",
         options: "",
         whole: 1.0,
-        driver: 1.0,
+        driver: 0.95,
     },
     Ring {
         name: "packed",
         options: ",packed=on",
-        whole: 1.02,
-        driver: 1.02,
+        whole: 1.0,
+        driver: 0.98,
     },
 ];
 
