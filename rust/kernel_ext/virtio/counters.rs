@@ -35,8 +35,9 @@ pub struct Snapshot {
     pub free: u32,
     /// How many buffers the device has.
     pub outstanding: u16,
-    /// How many of them have a table outside of the ring; nothing if the core drives it.
-    pub tables: Option<u16>,
+    /// How many buffers were given a table outside of the ring since that was made; nothing if the
+    /// core drives it.
+    pub tables: Option<u64>,
     /// Whether nothing will come out of it any more.
     pub broken: bool,
 }

@@ -217,8 +217,8 @@ impl Ring {
         of_any!(self, ring => ring.free())
     }
 
-    /// Returns how many buffers have a table, if that is known.
-    pub(super) fn tables(&self) -> Option<u16> {
+    /// Returns how many tables were made, if that is known.
+    pub(super) fn tables(&self) -> Option<u64> {
         match self {
             Self::Core(_) => None,
             Self::Split(ring) => Some(ring.tables()),

@@ -351,9 +351,9 @@ impl Packed {
         self.places.free().into()
     }
 
-    /// Returns how many buffers have a table.
-    pub(super) fn tables(&self) -> u16 {
-        self.tables.used()
+    /// Returns how many tables were made.
+    pub(super) fn tables(&self) -> u64 {
+        self.tables.made()
     }
 
     /// Takes a buffer that the device has not used.

@@ -14,6 +14,8 @@ pub(super) struct Tables<T> {
     floor: u16,
     /// How many buffers have one.
     used: u16,
+    /// How many were made.
+    made: u64,
 }
 
 impl<T> Tables<T> {
@@ -33,6 +35,7 @@ impl<T> Tables<T> {
             chains,
             floor,
             used: 0,
+            made: 0,
         })
     }
 
@@ -42,9 +45,9 @@ impl<T> Tables<T> {
         self.chains
     }
 
-    /// Returns how many buffers have one.
-    pub(super) fn used(&self) -> u16 {
-        self.used
+    /// Returns how many were made.
+    pub(super) fn made(&self) -> u64 {
+        self.made
     }
 
     /// Tells whether no buffer has one.
@@ -71,6 +74,7 @@ impl<T> Tables<T> {
     pub(super) fn keep(&mut self, head: u16, table: T) {
         if let Some(place) = self.tables.get_mut(usize::from(head)) {
             self.used += u16::from(place.replace(table).is_none());
+            self.made = self.made.wrapping_add(1);
         }
     }
 
@@ -140,6 +144,7 @@ mod tests {
         tables.keep(0, 'b');
         tables.keep(4, 'c');
 
+        assert_eq!(tables.made(), 2);
         assert_eq!(tables.take(3), Some('a'));
         assert_eq!(tables.take(3), None);
         assert!(!tables.is_unused());
