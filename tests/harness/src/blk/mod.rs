@@ -141,6 +141,11 @@ const TESTS: &[Test] = &[
     Test::new("blk::verify::full_rings_debug", verify::full_rings_debug)
         .kernels(&[DEBUG])
         .limit(400),
+    Test::new("blk::verify::deep_rings_stock", verify::deep_rings_stock).limit(180),
+    Test::new("blk::verify::deep_rings_debug", verify::deep_rings_debug)
+        .kernels(&[DEBUG])
+        .exhaustive()
+        .limit(600),
     Test::new(
         "blk::features::work_with_and_without_stock",
         features::work_with_and_without_stock,
