@@ -17,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 /// The tests of this file.
 pub const TESTS: &[Test] = &[Test::new("net::late::is_not_heard", is_not_heard)
     .kernels(&[DEBUG])
-    .limit(200)];
+    .limit(400)];
 
 /// The options of the two devices.
 const SPLIT: &str = ",disable-legacy=on";
