@@ -116,7 +116,7 @@ pub fn is_kept(cx: &mut Cx, driver: &Driver, flavour: &str, mib: u32) -> Result<
             });
         }
         cx.case(&format!("{}/attributes", form.name), |_| {
-            has_attributes(&guest, &disk, index)
+            has_attributes(&guest, driver, index)
         });
         cx.case(&format!("{}/discards", form.name), |_| {
             discards(&guest, &disk)
@@ -140,13 +140,14 @@ pub fn verifies(guest: &Guest, disk: &str, options: &str, mib: u32) -> Result<()
     Ok(())
 }
 
-fn has_attributes(guest: &Guest, disk: &str, index: usize) -> Result<()> {
+fn has_attributes(guest: &Guest, driver: &Driver, index: usize) -> Result<()> {
+    let disk = driver.disk(index);
     let said = guest.sh(&format!(
         "cd /sys/block/{disk} && cat serial && echo && cat size queue/rotational"
     ))?;
     let sectors = MIB << 11;
     ensure!(
-        said == format!("serial{index}\n{sectors}\n0\n"),
+        said == format!("serial{index}\n{sectors}\n{}\n", driver.rotational()),
         "the guest says {said}"
     );
     guest.sh(&format!(

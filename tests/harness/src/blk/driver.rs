@@ -65,6 +65,11 @@ impl Driver {
         self.parameters
     }
 
+    /// Returns what it says of its disks in `queue/rotational`.
+    pub const fn rotational(&self) -> u8 {
+        if self.in_tree { 1 } else { 0 }
+    }
+
     /// Loads it with parameters, and waits for so many disks.
     pub fn load(&self, guest: &Guest, parameters: &str, disks: usize) -> Result<()> {
         let last = self.disk(disks - 1);

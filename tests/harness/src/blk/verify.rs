@@ -42,19 +42,22 @@ const WAYS: &[Way] = &[
     },
 ];
 
-/// The sizes of blocks, and how much is written in them.
-const SIZES: &[(&str, &str)] = &[
-    ("512", "512k"),
-    ("1k", "1m"),
-    ("4k", "4m"),
-    ("16k", "8m"),
-    ("64k", "8m"),
-    ("256k", "16m"),
-    ("1m", "16m"),
+/// Blocks: how this is called, from which size to which, and how much is written in them.
+type Blocks = (&'static str, &'static str, &'static str);
+
+/// Blocks of one size each.
+const SIZES: &[Blocks] = &[
+    ("512", "512-512", "512k"),
+    ("1k", "1k-1k", "1m"),
+    ("4k", "4k-4k", "4m"),
+    ("16k", "16k-16k", "8m"),
+    ("64k", "64k-64k", "8m"),
+    ("256k", "256k-256k", "16m"),
+    ("1m", "1m-1m", "16m"),
 ];
 
 /// Sizes that follow each other in one run.
-const MIXED: (&str, &str) = ("512-1m", "8m");
+const MIXED: Blocks = ("512-1m", "512-1m", "8m");
 
 /// Devices: their name, how many queues they have, and how many of these are polled.
 const QUEUES: &[(&str, u32, u32)] = &[("one_queue", 2, 1), ("four_queues", 5, 1)];
@@ -75,12 +78,7 @@ pub fn all_ways_debug(cx: &mut Cx) -> Result<()> {
     ways(cx, DEBUG, QUEUES, SIZES)
 }
 
-fn ways(
-    cx: &mut Cx,
-    flavour: &str,
-    devices: &[(&str, u32, u32)],
-    sizes: &[(&str, &str)],
-) -> Result<()> {
+fn ways(cx: &mut Cx, flavour: &str, devices: &[(&str, u32, u32)], sizes: &[Blocks]) -> Result<()> {
     let scratch = Scratch::new()?;
     for (name, queues, polled) in devices {
         let builder = OURS.builder(cx, flavour)?.tool("fio").name(name).cpus(4);
@@ -94,9 +92,9 @@ fn ways(
             "queues, and whether they are polled: {said}"
         );
         for way in WAYS {
-            for (size, amount) in sizes {
-                cx.case(&format!("{name}/{}/{size}", way.name), |_| {
-                    let options = format!("{} --bsrange={size} --size={amount}", way.options);
+            for (blocks, range, amount) in sizes {
+                cx.case(&format!("{name}/{}/{blocks}", way.name), |_| {
+                    let options = format!("{} --bsrange={range} --size={amount}", way.options);
                     verifies(&guest, &OURS.disk(0), &options)
                 });
             }
