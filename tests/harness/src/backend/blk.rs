@@ -47,10 +47,10 @@ pub fn keeps_data(cx: &mut Cx, driver: &Driver) -> Result<()> {
                 let there = accepted.as_bytes().get(bit) == Some(&b'1');
                 ensure!(there == features.contains(&bit), "features: {accepted}");
             }
-            guest.sh("head -c 8M /dev/urandom >/tmp/data
-                 dd if=/tmp/data of=/dev/vda bs=64k oflag=direct 2>&1
-                 dd if=/dev/vda of=/tmp/read bs=1M count=8 iflag=direct 2>&1
-                 cmp /tmp/data /tmp/read
+            guest.sh("head -c 8388608 /dev/urandom >/tmp/data &&
+                 dd if=/tmp/data of=/dev/vda bs=64k oflag=direct 2>&1 &&
+                 dd if=/dev/vda of=/tmp/read bs=1M count=8 iflag=direct 2>&1 &&
+                 cmp /tmp/data /tmp/read &&
                  fio --name=v --filename=/dev/vda --direct=1 --ioengine=libaio --iodepth=16 \
                      --rw=randrw --bsrange=512-64k --size=16M --io_size=4M --verify=crc32c \
                      --verify_fatal=1 --do_verify=1 --minimal")?;
