@@ -20,7 +20,7 @@ pub const TESTS: &[Test] = &[
     Test::new("blk::memory::each_fails_once", |cx| fails_once(cx, 1))
         .kernels(&[DEBUG])
         .exhaustive()
-        .limit(1800),
+        .limit(3600),
 ];
 
 /// Binds the device again and again, with more and more allocations that succeed before one fails,
@@ -33,11 +33,12 @@ const BINDER: &str = r#"
     open(my $nth, "+<", "/proc/self/fail-nth") or die "fail-nth: $!";
     my ($n, $left, $failed, $bound, $error, $unnamed) = (0, 0, 0, 0, 0, 0);
     while (1) {
+        # Each reads once: it cannot go back to the front.
+        open(my $rest, "<", "/proc/self/fail-nth") or die "fail-nth: $!";
         syswrite($nth, "$n") or die "fail-nth: $!";
         my $done = syswrite($bind, $device);
         $error = $! + 0;
-        sysseek($nth, 0, 0);
-        sysread($nth, $left, 16);
+        sysread($rest, $left, 16) or die "reading fail-nth: $!";
         syswrite($nth, "0");
         if ($done) {
             $bound++;
