@@ -20,7 +20,7 @@ pub const TESTS: &[Test] = &[
     Test::new("blk::memory::each_fails_once", |cx| fails_once(cx, 1))
         .kernels(&[DEBUG])
         .exhaustive()
-        .limit(3600),
+        .limit(1800),
 ];
 
 /// Binds the device again and again, with more and more allocations that succeed before one fails,
