@@ -23,6 +23,48 @@ pub struct Disk {
     write_back: bool,
 }
 
+/// The most sectors that are written together.
+const MOST_TOGETHER: u64 = 2048;
+
+/// Sectors that follow each other, all of which are zeroes, or none of which is known to be.
+#[derive(Debug, Default)]
+struct Run {
+    first: u64,
+    count: u64,
+    /// What they have; nothing, if they are zeroes.
+    bytes: Vec<u8>,
+}
+
+impl Run {
+    /// Returns whether a sector goes with those that are there.
+    fn takes(&self, number: u64, sector: Option<&[u8; SECTOR]>) -> bool {
+        self.first + self.count == number
+            && self.bytes.is_empty() == sector.is_none()
+            && (sector.is_none() || self.count < MOST_TOGETHER)
+    }
+
+    fn push(&mut self, number: u64, sector: Option<&[u8; SECTOR]>) {
+        if self.count == 0 {
+            self.first = number;
+        }
+        self.count += 1;
+        self.bytes.extend(sector.into_iter().flatten());
+    }
+
+    /// Writes it, and begins again.
+    fn write(&mut self, storage: &mut Storage) -> io::Result<()> {
+        let offset = self.first * 512;
+        if self.bytes.is_empty() {
+            storage.zero(offset, self.count * 512)?;
+        } else {
+            storage.write(offset, &self.bytes)?;
+        }
+        self.count = 0;
+        self.bytes.clear();
+        Ok(())
+    }
+}
+
 /// Goes through the sectors of a range of bytes, which is one of whole sectors.
 fn sectors(offset: u64, length: u64) -> std::ops::Range<u64> {
     offset / 512..offset.saturating_add(length) / 512
@@ -104,15 +146,22 @@ impl Disk {
 
     /// Makes stable what was written.
     pub fn flush(&mut self) -> io::Result<()> {
-        for (number, cached) in &self.cache {
-            let offset = number * 512;
-            match cached {
-                Some(sector) => self.storage.write(offset, sector.as_slice())?,
-                None => self.storage.zero(offset, 512)?,
-            }
-        }
-        self.cache.clear();
+        self.write_out()?;
         self.storage.sync()
+    }
+
+    /// Moves what is cached to the storage, sectors that follow each other together.
+    fn write_out(&mut self) -> io::Result<()> {
+        let mut run = Run::default();
+        for (number, cached) in &self.cache {
+            if !run.takes(*number, cached.as_deref()) {
+                run.write(&mut self.storage)?;
+            }
+            run.push(*number, cached.as_deref());
+        }
+        run.write(&mut self.storage)?;
+        self.cache.clear();
+        Ok(())
     }
 
     /// Loses what is not stable, and returns how many sectors that were. Of each 8 sectors, `keep`
@@ -199,6 +248,27 @@ mod tests {
         assert_eq!(first_byte(&disk, 0), 0);
         disk.cut_power(0).expect("a power cut");
         assert_eq!(first_byte(&disk, 0), 0);
+    }
+
+    #[test]
+    fn sectors_are_written_together_and_to_their_places() {
+        const SECTORS: u64 = 3 * MOST_TOGETHER;
+        let mut disk = Disk::new(Storage::ram(SECTORS * 512).expect("memory"));
+        disk.set_write_back(true).expect("a cache");
+        let byte = |sector: u64| u8::try_from(sector % 251).expect("a byte");
+        for sector in (0..SECTORS).filter(|sector| sector % 100 != 7) {
+            let bytes = [byte(sector); 512];
+            disk.write(sector * 512, &bytes).expect("a write");
+        }
+        disk.zero(300 * 512, 50 * 512).expect("zeroes");
+        disk.flush().expect("a flush");
+
+        assert_eq!(disk.unstable(), 0);
+        for sector in 0..SECTORS {
+            let zero = sector % 100 == 7 || (300..350).contains(&sector);
+            let wanted = if zero { 0 } else { byte(sector) };
+            assert_eq!(first_byte(&disk, sector), wanted, "sector {sector}");
+        }
     }
 
     #[test]
