@@ -4,6 +4,7 @@
 
 mod config;
 mod disk;
+mod overlay;
 mod serve;
 mod storage;
 
@@ -273,6 +274,12 @@ impl Class for Blk {
             }
         }
         requests.insert("unknown".to_owned(), self.counters.unknown.into());
+        let overlay = self.disk.overlay().map(|overlay| {
+            json!({
+                "clusters": overlay.count(),
+                "copied": overlay.copied(),
+            })
+        });
         json!({
             "requests": requests,
             "bytes_read": self.counters.bytes_read,
@@ -283,6 +290,7 @@ impl Class for Blk {
             "unstable_sectors": self.disk.unstable(),
             "write_back": self.disk.writes_back(),
             "sectors": self.layout.capacity.get(),
+            "overlay": overlay,
         })
     }
 

@@ -16,7 +16,7 @@ use crate::{
     port::{self, Large},
     service::Meeting,
 };
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 #[cfg(test)]
 pub use keys::mac;
 use keys::{Keys, PortKeys, size};
@@ -231,11 +231,12 @@ impl Common {
 
 fn disk(keys: Keys, number: usize) -> Result<DeviceOptions> {
     let mut common = Common::default();
-    let mut medium = None;
+    let (mut medium, mut overlay) = (None, None);
     let mut blk = blk::Options::new(blk::Medium::Null(0));
     for (key, value) in keys.iter() {
         match key {
             "file" => medium = Some(blk::Medium::File(value.into())),
+            "overlay" => overlay = Some(value.into()),
             "ram" => medium = Some(blk::Medium::Ram(size(value)?)),
             "null" => medium = Some(blk::Medium::Null(size(value)?)),
             "read-only" => blk.read_only = true,
@@ -255,6 +256,12 @@ fn disk(keys: Keys, number: usize) -> Result<DeviceOptions> {
         }
     }
     blk.medium = medium.context("file, ram or null is missing")?;
+    if let Some(overlay) = overlay {
+        let blk::Medium::File(base) = blk.medium else {
+            bail!("an overlay needs a file");
+        };
+        blk.medium = blk::Medium::Overlay { base, overlay };
+    }
     ensure!(blk.queues > 0, "a disk needs a queue");
     common.finish(format!("blk{number}"), |_| Ok(Kind::Blk(blk)))
 }

@@ -2,7 +2,7 @@
 
 //! What a disk says of itself.
 
-use super::storage::Storage;
+use super::{overlay::Overlay, storage::Storage};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use virtio_wire::blk::{ConfigLayout, Feature, FeatureSet};
@@ -12,6 +12,13 @@ use virtio_wire::blk::{ConfigLayout, Feature, FeatureSet};
 pub enum Medium {
     /// In a file.
     File(PathBuf),
+    /// In a file that is not written, as far as they are not in another one.
+    Overlay {
+        /// The file that is not written.
+        base: PathBuf,
+        /// Where what is written goes.
+        overlay: PathBuf,
+    },
     /// In so many bytes of memory.
     Ram(u64),
     /// Nowhere, in so many bytes.
@@ -68,6 +75,13 @@ impl Options {
         Ok(match &self.medium {
             Medium::File(path) => Storage::file(path, !self.read_only)
                 .with_context(|| format!("opening {}", path.display()))?,
+            Medium::Overlay { base, overlay } => {
+                let opened = Overlay::open(base, overlay, !self.read_only).with_context(|| {
+                    format!("opening {} over {}", overlay.display(), base.display())
+                })?;
+                let length = opened.length();
+                (Storage::Overlay(Box::new(opened)), length)
+            }
             Medium::Ram(bytes) => (Storage::ram(*bytes)?, *bytes),
             Medium::Null(bytes) => (Storage::Null, *bytes),
         })

@@ -6,7 +6,7 @@
 //! power cut loses it, all of it or a part: a driver that says that data is stable before it has
 //! flushed it is found out.
 
-use super::storage::Storage;
+use super::{overlay::Overlay, storage::Storage};
 use std::{collections::BTreeMap, io};
 
 /// The number of bytes in a sector.
@@ -91,6 +91,14 @@ impl Disk {
         self.write_back
     }
 
+    /// Returns the overlay, if it has one.
+    pub fn overlay(&self) -> Option<&Overlay> {
+        match &self.storage {
+            Storage::Overlay(overlay) => Some(overlay),
+            _ => None,
+        }
+    }
+
     /// Returns how many sectors are not stable.
     pub fn unstable(&self) -> usize {
         self.cache.len()
@@ -116,7 +124,8 @@ impl Disk {
     /// Writes whole sectors.
     pub fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if !self.write_back {
-            return self.storage.write(offset, bytes);
+            self.storage.write(offset, bytes)?;
+            return self.storage.settle();
         }
         for (number, sector) in (offset / 512..).zip(bytes.chunks_exact(SECTOR)) {
             let sector: [u8; SECTOR] = sector.try_into().map_err(io::Error::other)?;
@@ -128,7 +137,8 @@ impl Disk {
     /// Makes zeroes of whole sectors.
     pub fn zero(&mut self, offset: u64, length: u64) -> io::Result<()> {
         if !self.write_back {
-            return self.storage.zero(offset, length);
+            self.storage.zero(offset, length)?;
+            return self.storage.settle();
         }
         for number in sectors(offset, length) {
             self.cache.insert(number, None);
@@ -141,7 +151,8 @@ impl Disk {
         for number in sectors(offset, length) {
             self.cache.remove(&number);
         }
-        self.storage.zero(offset, length)
+        self.storage.zero(offset, length)?;
+        self.storage.settle()
     }
 
     /// Makes stable what was written.

@@ -2,6 +2,7 @@
 
 //! Where the sectors of a disk are.
 
+use super::overlay::Overlay;
 use rustix::fs::{FallocateFlags, fallocate};
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
@@ -12,6 +13,8 @@ pub enum Storage {
     Ram(Vec<u8>),
     /// In a file.
     File(File),
+    /// In a file that is not written, and in another one where what is written goes.
+    Overlay(Box<Overlay>),
     /// Nowhere: they are zeroes.
     Null,
 }
@@ -38,6 +41,7 @@ impl Storage {
                 Ok(())
             }
             Self::File(file) => file.read_exact_at(bytes, offset),
+            Self::Overlay(overlay) => overlay.read(offset, bytes),
             Self::Null => {
                 bytes.fill(0);
                 Ok(())
@@ -57,6 +61,7 @@ impl Storage {
                 Ok(())
             }
             Self::File(file) => file.write_all_at(bytes, offset),
+            Self::Overlay(overlay) => overlay.write(offset, bytes),
             Self::Null => Ok(()),
         }
     }
@@ -72,23 +77,27 @@ impl Storage {
                     .fill(0);
                 Ok(())
             }
-            Self::File(_) if length == 0 => Ok(()),
-            Self::File(file) => {
-                let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-                match fallocate(&*file, punch, offset, length) {
-                    Err(rustix::io::Errno::OPNOTSUPP) => write_zeroes(file, offset, length),
-                    result => Ok(result?),
-                }
-            }
+            Self::File(file) => make_zeroes(file, offset, length),
+            Self::Overlay(overlay) => overlay.zero(offset, length),
             Self::Null => Ok(()),
         }
     }
 
     /// Makes everything stable.
-    pub fn sync(&self) -> io::Result<()> {
+    pub fn sync(&mut self) -> io::Result<()> {
         match self {
             Self::File(file) => file.sync_data(),
+            Self::Overlay(overlay) => overlay.sync(),
             Self::Ram(_) | Self::Null => Ok(()),
+        }
+    }
+
+    /// Has what was written outlive the backend.
+    pub fn settle(&mut self) -> io::Result<()> {
+        match self {
+            Self::Overlay(overlay) => overlay.settle(),
+            // What is in a file does, and what is in memory never does.
+            Self::File(_) | Self::Ram(_) | Self::Null => Ok(()),
         }
     }
 
@@ -100,12 +109,14 @@ impl Storage {
                 Ok(())
             }
             Self::File(file) => file.set_len(bytes),
+            Self::Overlay(overlay) => overlay.resize(bytes),
             Self::Null => Ok(()),
         }
     }
 }
 
-fn to_index(value: u64) -> io::Result<usize> {
+/// Converts what has to fit into memory.
+pub fn to_index(value: u64) -> io::Result<usize> {
     usize::try_from(value).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
@@ -114,6 +125,18 @@ fn part(there: usize, offset: u64, length: usize) -> io::Result<std::ops::Range<
     match offset.checked_add(length) {
         Some(end) if end <= there => Ok(offset..end),
         _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// Makes zeroes of a range of a file; they need not be allocated.
+pub fn make_zeroes(file: &File, offset: u64, length: u64) -> io::Result<()> {
+    if length == 0 {
+        return Ok(());
+    }
+    let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    match fallocate(file, punch, offset, length) {
+        Err(rustix::io::Errno::OPNOTSUPP) => write_zeroes(file, offset, length),
+        result => Ok(result?),
     }
 }
 

@@ -146,6 +146,63 @@ fn the_driver_chooses_the_cache_mode() {
     assert_eq!(bench.read(2, &[]).2, [2; 512]);
 }
 
+/// Two files: a base with sectors that have their number, and an overlay that is not there yet.
+fn overlay_options(name: &str) -> Options {
+    let path = |what: &str| {
+        let name = format!("rv-{}-{name}-{what}", std::process::id());
+        std::env::temp_dir().join(name)
+    };
+    let bytes: Vec<u8> = (0..128).flat_map(|sector| [sector; 512]).collect();
+    std::fs::write(path("base"), bytes).expect("a base");
+    let (base, overlay) = (path("base"), path("overlay"));
+    let _ = std::fs::remove_file(&overlay);
+    Options::new(Medium::Overlay { base, overlay })
+}
+
+fn remove_overlay(options: &Options) {
+    if let Medium::Overlay { base, overlay } = &options.medium {
+        std::fs::remove_file(base).expect("the base");
+        std::fs::remove_file(overlay).expect("the overlay");
+    }
+}
+
+#[test]
+fn an_overlay_outlives_a_power_cut_and_a_backend() {
+    let options = overlay_options("cut");
+    let mut bench = Bench::new(&options);
+    bench.write(1, 0xa1);
+    assert_eq!(bench.flush(), 0);
+    bench.write(2, 0xa2);
+    bench.command("power-cut", &json!({}));
+    assert_eq!([1, 2].map(|s| bench.read(s, &[]).2[0]), [0xa1, 2]);
+    let overlay = &bench.disk.counters()["overlay"];
+    assert_eq!(*overlay, json!({ "clusters": 1, "copied": 1 }));
+
+    // What is erased is hidden at once.
+    let erased = [SegmentLayout::new(3, 1, Unmap::Keep)];
+    assert_eq!(bench.segments(RequestKind::SecureErase, &erased), 0);
+    drop(bench);
+    let mut bench = Bench::new(&options);
+    let there = [0, 1, 2, 3, 4].map(|s| bench.read(s, &[]).2[0]);
+    assert_eq!(there, [0, 0xa1, 2, 0, 4]);
+    remove_overlay(&options);
+}
+
+#[test]
+fn an_overlay_that_is_written_through_needs_no_flush() {
+    let options = overlay_options("through");
+    let mut bench = Bench::new(&options);
+    bench.disk.accept(1 << 32);
+    bench.write(5, 0xa5);
+    drop(bench);
+
+    let mut bench = Bench::new(&options);
+    assert_eq!([4, 5].map(|s| bench.read(s, &[]).2[0]), [4, 0xa5]);
+    let error = Blk::new(&options).expect_err("two disks");
+    assert_eq!(error.root_cause().to_string(), "the overlay is in use");
+    remove_overlay(&options);
+}
+
 #[test]
 fn segments_become_zeroes() {
     for kind in [

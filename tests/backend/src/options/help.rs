@@ -60,6 +60,8 @@ const DEVICE_KEYS: &str =
 ";
 
 const DISK_KEYS: &str = "    file=PATH           its sectors are in this file,
+    overlay=PATH        which is not written, as what is written goes here: a sparse
+                        file, which is made if it is missing,
     ram=SIZE            or in memory (64M, ...),
     null=SIZE           or they are all zeroes
     read-only           it cannot be written

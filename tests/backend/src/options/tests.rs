@@ -29,6 +29,16 @@ fn a_disk_is_described() {
 }
 
 #[test]
+fn a_disk_has_an_overlay() {
+    let options = parse(&["--blk", "overlay=/o,file=/f,socket=/s"]).expect("options");
+    let Kind::Blk(blk) = &options.devices[0].kind else {
+        panic!("it is a disk");
+    };
+    let (base, overlay) = ("/f".into(), "/o".into());
+    assert_eq!(blk.medium, blk::Medium::Overlay { base, overlay });
+}
+
+#[test]
 fn another_backend_is_told() {
     let options = parse(&["--control", "/c", "--tell", "a", "--tell", "b"]).expect("options");
 
@@ -53,6 +63,10 @@ fn what_is_missing_is_said() {
             "who tells or watches another backend serves nothing",
         ),
         (&["--blk", "socket=/s"], "file, ram or null is missing"),
+        (
+            &["--blk", "ram=1M,overlay=/o,socket=/s"],
+            "an overlay needs a file",
+        ),
         (&["--blk", "ram=1M"], "socket or connect is missing"),
         (
             &["--blk", "ram=1M,socket=/s,speed=9"],
