@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The life of queues: they start, stop, and are forgotten.
+
+use super::{Device, has, token};
+use crate::{
+    class::Class,
+    log::{note, warning},
+    memory::Area,
+    order::Order,
+    ring::{Ring, inflight},
+};
+use rustix::event::epoll;
+use std::fs::File;
+use virtio_wire::feature::Feature;
+
+impl<C: Class> Device<C> {
+    /// Sets what notifies of a queue, or nothing.
+    pub fn set_kick(&mut self, index: usize, kick: Option<File>) {
+        let Some(queue) = self.queues.get_mut(index) else {
+            return;
+        };
+        if let Some(old) = queue.kick.take() {
+            // QEMU has it open, too: closing it would not take it out.
+            let _ = epoll::delete(&*self.epoll, &old);
+        }
+        if let Some(kick) = kick {
+            let number = token::KICK + u64::try_from(index).unwrap_or(0);
+            let data = epoll::EventData::new_u64(number);
+            if let Err(error) = epoll::add(&*self.epoll, &kick, data, epoll::EventFlags::IN) {
+                warning!("{}: a queue cannot be waited for: {error}", self.name);
+            }
+            queue.kick = Some(kick);
+        }
+    }
+
+    /// Starts a queue, of which all is known.
+    pub fn start(&mut self, index: usize) {
+        let form = self.form();
+        let order = if has(self.accepted, Feature::IN_ORDER) {
+            Order::Came
+        } else {
+            self.order
+        };
+        let record = self.record.as_ref().and_then(|record| {
+            let length = inflight::length(record.size);
+            let there = index < usize::from(record.queues);
+            there.then(|| record.area.part(index * length, length).ok())?
+        });
+        let Some(queue) = self.queues.get_mut(index) else {
+            return;
+        };
+        let fits = |record: &&Area| inflight::length(queue.setup.size) <= record.length();
+        let record = record.as_ref().filter(fits);
+        match Ring::new(&self.memory, &queue.setup, form, record) {
+            Ok(ring) => {
+                let resumed = ring.to_resume();
+                let size = queue.setup.size;
+                note!("{}: queue {index} of {size} starts: {form:?}", self.name);
+                queue.start(ring, order);
+                queue.counters.resumed += u64::try_from(resumed).unwrap_or(0);
+                if resumed > 0 {
+                    // The one before may not have sent its last interrupt.
+                    queue.send_call();
+                }
+            }
+            Err(error) => queue.fail(&error),
+        }
+    }
+
+    /// Translates the addresses of all rings again, after regions have changed.
+    pub fn remap(&mut self) {
+        let form = self.form();
+        for queue in &mut self.queues {
+            if let Some(ring) = &mut queue.ring
+                && let Err(error) = ring.remap(&self.memory, &queue.setup, form)
+            {
+                queue.fail(&error);
+            }
+        }
+    }
+
+    /// Stops a queue: what is only late is served, what is held is not. Returns where to go on.
+    pub fn stop(&mut self, index: usize) -> u32 {
+        self.serve_waiting(index, |waiting| waiting.ready.is_some());
+        self.release_gate(index);
+        self.set_kick(index, None);
+        let Some(queue) = self.queues.get_mut(index) else {
+            return 0;
+        };
+        let base = queue.ring.as_ref().map_or(queue.setup.base, Ring::base);
+        if queue.ring.is_some() {
+            note!("{}: queue {index} stops at {base:#x}", self.name);
+        }
+        queue.stop();
+        base
+    }
+
+    /// Forgets the driver: everything but what the control socket has set.
+    pub fn reset(&mut self) {
+        for index in 0..self.queues.len() {
+            self.set_kick(index, None);
+        }
+        for queue in &mut self.queues {
+            queue.stop();
+            queue.setup = crate::ring::Setup::default();
+            queue.call = None;
+            queue.error = None;
+            queue.enabled = false;
+        }
+        for index in 0..self.queues.len() {
+            self.class.enable(index, false);
+        }
+        self.accepted = 0;
+        self.class.accept(0);
+    }
+
+    /// Forgets QEMU.
+    pub fn disconnected(&mut self) {
+        self.reset();
+        self.memory.clear();
+        self.channel = None;
+        self.connection = None;
+        self.record = None;
+        self.protocol = 0;
+    }
+
+    /// Closes the connection.
+    pub fn hang_up(&mut self) {
+        if let Some(connection) = &self.connection {
+            let _ = connection.shutdown(std::net::Shutdown::Both);
+        }
+        // What follows is not to be served any more.
+        for queue in &mut self.queues {
+            queue.stop();
+        }
+    }
+}
