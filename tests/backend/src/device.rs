@@ -9,8 +9,10 @@ mod fill;
 mod late;
 mod life;
 mod serve;
+mod watch;
 
 pub use late::After;
+pub use watch::WATCH;
 
 use crate::{
     class::{Class, Use},
@@ -50,6 +52,8 @@ pub mod token {
     pub const WAKE: u64 = 2;
     /// The notification of queue 0; the other queues follow.
     pub const KICK: u64 = 16;
+    /// The notification of queue 0 after it was stopped; the other queues follow.
+    pub const AFTER: u64 = 1 << 32;
 }
 
 /// The record of what is in flight, for all queues.
@@ -107,6 +111,8 @@ pub struct Device<C: Class> {
     pub order: Order,
     /// How long each request takes.
     pub latency: Duration,
+    /// How long after a reset it is looked at what the driver has done since; if zero, never.
+    pub watch: Duration,
     /// What happened.
     pub counters: Counters,
     epoll: Arc<OwnedFd>,
@@ -137,6 +143,7 @@ impl<C: Class> Device<C> {
             recorder: None,
             order: Order::default(),
             latency: Duration::ZERO,
+            watch: WATCH,
             counters: Counters::default(),
             epoll,
             waker,
@@ -205,13 +212,16 @@ impl<C: Class> Device<C> {
                 self.release_gate(index);
             }
             self.do_late(index, now);
+            self.look_after_reset(index, now);
             let Some(queue) = self.queues.get(index) else {
                 continue;
             };
             let times = queue.waiting.iter().filter_map(|waiting| waiting.ready);
             let storm = queue.storm.iter().map(|storm| storm.next);
             let late = queue.after.iter().map(|after| after.ready);
-            let here = times.chain(storm).chain(late).chain(queue.gate_limit).min();
+            let watch = queue.watch.as_ref().and_then(|watch| watch.look);
+            let others = queue.gate_limit.into_iter().chain(watch);
+            let here = times.chain(storm).chain(late).chain(others).min();
             next = [next, here].into_iter().flatten().min();
         }
         next

@@ -39,7 +39,7 @@ mod wake;
 use anyhow::{Context, Result, anyhow};
 use class::Class;
 use control::Controlled;
-use options::Kind;
+use options::{DeviceOptions, Kind};
 use replay::{Recorder, Replay};
 use service::{Served, Shared};
 use std::{io::Read, os::unix::net::UnixStream, sync::Arc, thread, time::Duration};
@@ -47,14 +47,17 @@ use switch::Switch;
 
 /// Makes a device that can be served.
 fn serve<C: Class>(
-    name: &str,
+    options: &DeviceOptions,
     class: C,
-    latency: Duration,
     recorder: Option<&Recorder>,
 ) -> Result<Arc<dyn Served>> {
-    let shared = Shared::new(name, class)?;
-    shared.lock().latency = latency;
-    shared.lock().recorder = recorder.cloned();
+    let shared = Shared::new(&options.name, class)?;
+    {
+        let mut device = shared.lock();
+        device.latency = Duration::from_micros(options.latency);
+        device.watch = options.watch;
+        device.recorder = recorder.cloned();
+    }
     Ok(Arc::new(shared))
 }
 
@@ -82,18 +85,13 @@ pub fn run(arguments: lexopt::Parser) -> Result<()> {
     let mut devices = Vec::new();
     let mut switched = !options.ports.is_empty();
     for device in &options.devices {
-        let latency = Duration::from_micros(device.latency);
         let recorder = recorder.as_ref();
         let made: Result<Arc<dyn Served>> = match &device.kind {
-            Kind::Blk(blk) => {
-                blk::Blk::new(blk).and_then(|blk| serve(&device.name, blk, latency, recorder))
-            }
+            Kind::Blk(blk) => blk::Blk::new(blk).and_then(|blk| serve(device, blk, recorder)),
             Kind::Net(net) => {
                 switched = true;
                 let port = switch.add(net.port.clone());
-                port.and_then(|port| {
-                    serve(&device.name, net::Net::new(net, port), latency, recorder)
-                })
+                port.and_then(|port| serve(device, net::Net::new(net, port), recorder))
             }
         };
         devices.push(made.with_context(|| device.name.clone())?);

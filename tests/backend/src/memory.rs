@@ -298,6 +298,13 @@ impl Area {
         Ok(bytes)
     }
 
+    /// Reads all of it.
+    pub fn bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; self.length];
+        self.slice()?.read_slice(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
     /// Writes some bytes.
     pub fn write(&self, at: usize, bytes: &[u8]) -> Result<()> {
         #[cfg(test)]

@@ -11,6 +11,7 @@ mod qemu;
 use crate::{
     blk,
     claim::feature,
+    device::WATCH,
     log::Level,
     net,
     port::{self, Large},
@@ -37,6 +38,8 @@ pub struct DeviceOptions {
     pub meeting: Meeting,
     /// How many microseconds each request takes.
     pub latency: u64,
+    /// How long after a reset it is looked at what the driver has done since; if zero, never.
+    pub watch: Duration,
     /// What it is.
     pub kind: Kind,
 }
@@ -194,11 +197,22 @@ fn as_command(mut rule: Value) -> Result<Value> {
 }
 
 /// What is common to devices.
-#[derive(Default)]
 struct Common {
     name: Option<String>,
     meeting: Option<Meeting>,
     latency: u64,
+    watch: Duration,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            name: None,
+            meeting: None,
+            latency: 0,
+            watch: WATCH,
+        }
+    }
 }
 
 impl Common {
@@ -209,6 +223,7 @@ impl Common {
             "socket" => self.meeting = Some(Meeting::Listen(value.into())),
             "connect" => self.meeting = Some(Meeting::Connect(value.into())),
             "latency" => self.latency = value.parse()?,
+            "watch" => self.watch = Duration::from_millis(value.parse()?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -225,6 +240,7 @@ impl Common {
             name,
             meeting: self.meeting.context("socket or connect is missing")?,
             latency: self.latency,
+            watch: self.watch,
         })
     }
 }

@@ -3,6 +3,9 @@
 //! A queue: what QEMU tells of it, its ring while it runs, and what is being served.
 
 mod explain;
+mod watch;
+
+pub use watch::{Seen, Telling, Watch};
 
 use crate::{
     device::After,
@@ -110,6 +113,12 @@ pub struct Counters {
     pub errors: u64,
     /// It was started.
     pub starts: u64,
+    /// The driver has notified after the queue was stopped.
+    pub kicks_after_reset: u64,
+    /// ... or has changed its parts of the ring, as far as somebody has looked.
+    pub ring_changes_after_reset: u64,
+    /// ... and has made so many buffers available.
+    pub buffers_after_reset: u64,
 }
 
 /// A queue.
@@ -147,6 +156,8 @@ pub struct Queue<J> {
     pub joined: Vec<Done>,
     /// An interrupt is owed, as there was no way to send it.
     pub owes_call: bool,
+    /// What the driver does after the queue was stopped, until it starts again.
+    pub watch: Option<Watch>,
     /// What happened.
     pub counters: Counters,
 }
@@ -171,6 +182,7 @@ impl<J> Queue<J> {
             storm: None,
             joined: Vec::new(),
             owes_call: false,
+            watch: None,
             counters: Counters::default(),
         }
     }
@@ -395,6 +407,9 @@ impl<J> Queue<J> {
             "twice": counters.twice,
             "errors": counters.errors,
             "starts": counters.starts,
+            "kicks_after_reset": counters.kicks_after_reset,
+            "ring_changes_after_reset": counters.ring_changes_after_reset,
+            "buffers_after_reset": counters.buffers_after_reset,
         })
     }
 }

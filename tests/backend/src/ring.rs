@@ -12,12 +12,14 @@
 pub mod inflight;
 mod look;
 mod packed;
+mod seal;
 mod split;
 
 #[cfg(test)]
 mod tests;
 
 pub use look::Look;
+pub use seal::{Changes, Seal};
 
 use crate::memory::{Area, Memory, MemoryError};
 use random::Random;
@@ -234,6 +236,11 @@ impl Ring {
     /// Looks at it.
     pub fn look(&self) -> Result<Look> {
         delegate!(self, ring => ring.look())
+    }
+
+    /// Takes note of what the driver has written to it.
+    pub fn seal(&self) -> Result<Seal> {
+        delegate!(self, ring => ring.seal())
     }
 
     /// Returns where another backend can go on: for a split ring the index, for a packed one both

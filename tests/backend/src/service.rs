@@ -207,6 +207,10 @@ impl<C: Class> Shared<C> {
                         };
                     }
                     token::WAKE => self.lock().woken(),
+                    token::AFTER.. => {
+                        let index = usize::try_from(token - token::AFTER)?;
+                        self.lock().kicked_after_reset(index);
+                    }
                     token::KICK.. => {
                         let index = usize::try_from(token - token::KICK)?;
                         self.lock().kicked(index);
@@ -286,3 +290,5 @@ mod host;
 mod net_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod watch_tests;

@@ -36,6 +36,7 @@ impl<C: Class> Device<C> {
 
     /// Starts a queue, of which all is known.
     pub fn start(&mut self, index: usize) {
+        self.end_watch(index);
         let form = self.form();
         let order = if has(self.accepted, Feature::IN_ORDER) {
             Order::Came
@@ -84,7 +85,7 @@ impl<C: Class> Device<C> {
     pub fn stop(&mut self, index: usize) -> u32 {
         self.serve_waiting(index, |waiting| waiting.ready.is_some());
         self.release_gate(index);
-        self.set_kick(index, None);
+        self.begin_watch(index);
         let Some(queue) = self.queues.get_mut(index) else {
             return 0;
         };
@@ -99,7 +100,7 @@ impl<C: Class> Device<C> {
     /// Forgets the driver: everything but what the control socket has set.
     pub fn reset(&mut self) {
         for index in 0..self.queues.len() {
-            self.set_kick(index, None);
+            self.begin_watch(index);
         }
         for queue in &mut self.queues {
             queue.stop();
@@ -118,6 +119,9 @@ impl<C: Class> Device<C> {
     /// Forgets QEMU.
     pub fn disconnected(&mut self) {
         self.reset();
+        for index in 0..self.queues.len() {
+            self.end_watch(index);
+        }
         self.memory.clear();
         self.channel = None;
         self.connection = None;

@@ -56,6 +56,8 @@ const DEVICE_KEYS: &str =
     socket=PATH         listen here for QEMU (a chardev with reconnect-ms=...)
     connect=PATH        or connect to QEMU here (a chardev with server=on)
     latency=US          each request takes so many microseconds
+    watch=MS            so many milliseconds after a reset it is looked at what the driver
+                        has done since (10); 0: nothing is watched
     without=F:F:...     features that are not offered, such as ring_packed:flush
 ";
 

@@ -21,6 +21,7 @@ fn a_disk_is_described() {
     assert_eq!(options.control, Some("/c".into()));
     assert_eq!(device.name, "d");
     assert_eq!(device.meeting, Meeting::Listen("/s".into()));
+    assert_eq!(device.watch, Duration::from_millis(10));
     assert_eq!(blk.medium, blk::Medium::Ram(1 << 20));
     assert!(blk.read_only);
     assert_eq!(blk.queues, 4);
@@ -30,10 +31,11 @@ fn a_disk_is_described() {
 
 #[test]
 fn a_disk_has_an_overlay() {
-    let options = parse(&["--blk", "overlay=/o,file=/f,socket=/s"]).expect("options");
+    let options = parse(&["--blk", "overlay=/o,file=/f,socket=/s,watch=0"]).expect("options");
     let Kind::Blk(blk) = &options.devices[0].kind else {
         panic!("it is a disk");
     };
+    assert_eq!(options.devices[0].watch, Duration::ZERO);
     let (base, overlay) = ("/f".into(), "/o".into());
     assert_eq!(blk.medium, blk::Medium::Overlay { base, overlay });
 }

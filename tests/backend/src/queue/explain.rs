@@ -20,13 +20,17 @@ impl<J> Queue<J> {
     /// Tells where buffers are, and who is to do something next, in a queue that is used for this.
     pub fn explain(&self, used_for: Use) -> Vec<String> {
         let Some(ring) = &self.ring else {
-            return vec![if self.counters.errors > 0 {
+            let mut words = vec![if self.counters.errors > 0 {
                 "It has ended after an error, which the log of the backend tells.".to_owned()
             } else if self.counters.starts > 0 {
                 "It was stopped: the driver has reset the device, or QEMU is stopped.".to_owned()
             } else {
                 "QEMU has not started it: the driver has not set it up.".to_owned()
             }];
+            if let Some(seen) = self.seen_after_reset() {
+                words.push(format!("Since then, {seen}."));
+            }
+            return words;
         };
         let mut words = Vec::new();
         if !self.enabled {

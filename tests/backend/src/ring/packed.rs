@@ -2,7 +2,7 @@
 
 //! Packed rings.
 
-use super::{Buffer, Error, Form, Look, Result, Setup, inflight};
+use super::{Buffer, Error, Form, Look, Result, Seal, Setup, inflight};
 use crate::memory::{Area, Memory};
 use std::{
     collections::VecDeque,
@@ -292,6 +292,10 @@ impl Ring {
             flags: self.driver_event.load(EVENT_FLAGS)?.into(),
         };
         Ok(Event::new(layout, self.size, self.event_index).unwrap_or(Event::Always))
+    }
+
+    pub(super) fn seal(&self) -> Result<Seal> {
+        Seal::packed(self.size, self.next, &self.ring, &self.driver_event)
     }
 
     pub(super) fn descriptors(&self) -> &Area {

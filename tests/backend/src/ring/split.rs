@@ -2,7 +2,7 @@
 
 //! Split rings.
 
-use super::{Buffer, Error, Form, Look, Result, Setup, inflight};
+use super::{Buffer, Error, Form, Look, Result, Seal, Setup, inflight};
 use crate::memory::{Area, Memory};
 use std::{
     collections::VecDeque,
@@ -194,6 +194,10 @@ impl Ring {
             asked,
             wanted,
         })
+    }
+
+    pub(super) fn seal(&self) -> Result<Seal> {
+        Seal::split(self.size, &self.descriptors, &self.available)
     }
 
     pub(super) fn descriptors(&self) -> &Area {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-mod driver;
+pub(super) mod driver;
 mod hostile;
 mod killed;
 
