@@ -4,6 +4,7 @@
 
 mod config;
 mod disk;
+mod flight;
 mod overlay;
 mod serve;
 mod storage;
@@ -12,10 +13,11 @@ mod storage;
 mod tests;
 
 pub use config::{Medium, Options};
+pub use flight::Io;
 
 use crate::{
     claim::{Lies, change_features, hex},
-    class::{Answer, Class},
+    class::{Answer, Begun, Class, Completed, Ticket},
     data::Data,
     log::warning,
     memory::Memory,
@@ -24,8 +26,9 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use disk::Disk;
+use flight::Flights;
 use serde_json::{Value, json};
-use std::mem::offset_of;
+use std::{io, mem::offset_of, os::fd::BorrowedFd};
 use virtio_wire::blk::{
     Accepted, Capacity, ConfigLayout, Feature, FeatureSet, Offered, RequestHeader, RequestKind,
     RequestRules,
@@ -58,6 +61,8 @@ struct Counters {
 #[derive(Debug)]
 pub struct Blk {
     disk: Disk,
+    /// What the kernel serves by itself, if it does.
+    flights: Option<Flights>,
     /// What is true.
     layout: ConfigLayout,
     /// What is said instead.
@@ -81,8 +86,10 @@ impl Blk {
     pub fn new(options: &Options) -> Result<Self> {
         let (storage, bytes) = options.open()?;
         let (layout, offered) = options.describe(bytes / 512);
+        let disk = Disk::new(storage);
         let mut disk = Self {
-            disk: Disk::new(storage),
+            flights: Flights::of(&disk, options.io),
+            disk,
             layout,
             lies: Lies::default(),
             offered,
@@ -113,6 +120,8 @@ impl Blk {
             .and_then(|config| RequestRules::new(&config, access))
             .inspect_err(|error| warning!("no request can be served: {error}"))
             .ok();
+        // Writes must not go both ways at once.
+        self.drain_flights();
         let write_back = accepted.has(Feature::FLUSH)
             && (!accepted.has(Feature::CONFIG_WCE) || self.layout.writeback != 0);
         if let Err(error) = self.disk.set_write_back(write_back) {
@@ -122,6 +131,7 @@ impl Blk {
 
     fn resize(&mut self, sectors: u64) -> Result<Answer> {
         let capacity = Capacity::new(sectors)?;
+        self.drain_flights();
         self.disk.resize(capacity.bytes())?;
         self.layout.capacity = sectors.into();
         self.renew();
@@ -243,6 +253,33 @@ impl Class for Blk {
         self.serve_job(memory, job, actions)
     }
 
+    fn begin(&mut self, memory: &Memory, job: &Job, ticket: Ticket) -> Begun {
+        self.begin_job(memory, job, ticket)
+    }
+
+    fn launch(&mut self) {
+        if let Some(flights) = &mut self.flights {
+            flights.launch();
+        }
+    }
+
+    fn drain(&mut self) {
+        self.drain_flights();
+    }
+
+    fn completed(&mut self) -> Vec<Completed> {
+        let flights = self.flights.as_mut();
+        flights.map(Flights::completed).unwrap_or_default()
+    }
+
+    fn end(&mut self, memory: &Memory, job: &Job, result: io::Result<()>) -> u32 {
+        self.end_job(memory, job, result)
+    }
+
+    fn events(&self) -> Option<BorrowedFd<'_>> {
+        self.flights.as_ref().map(Flights::events)
+    }
+
     fn command(&mut self, name: &str, arguments: &Value) -> Option<Result<Answer>> {
         Some(match name {
             "resize" => arguments["sectors"]
@@ -256,12 +293,16 @@ impl Class for Blk {
             "power-cut" => {
                 let keep = arguments["keep"].as_u64().unwrap_or(0);
                 self.counters.power_cuts += 1;
+                self.drain_flights();
                 match self.disk.cut_power(keep) {
                     Ok(lost) => Ok(json!({ "lost": lost }).into()),
                     Err(error) => Err(error.into()),
                 }
             }
-            "peek" => self.peek(arguments),
+            "peek" => {
+                self.drain_flights();
+                self.peek(arguments)
+            }
             _ => return None,
         })
     }
@@ -291,10 +332,12 @@ impl Class for Blk {
             "write_back": self.disk.writes_back(),
             "sectors": self.layout.capacity.get(),
             "overlay": overlay,
+            "uring": self.flights.as_ref().map(Flights::describe),
         })
     }
 
     fn finish(&mut self) -> Result<()> {
+        self.drain_flights();
         // That is not a power cut.
         Ok(self.disk.flush()?)
     }

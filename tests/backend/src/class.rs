@@ -10,6 +10,7 @@ use crate::{
 };
 use anyhow::Result;
 use serde_json::Value;
+use std::{io, os::fd::BorrowedFd};
 
 /// A class of devices: what their requests are, and what serves them.
 pub trait Class: std::fmt::Debug + Send + 'static {
@@ -95,6 +96,33 @@ pub trait Class: std::fmt::Debug + Send + 'static {
     /// Serves a request, and returns how many bytes were written to it.
     fn serve(&mut self, memory: &Memory, job: &Self::Job, actions: &[Action]) -> u32;
 
+    /// Begins to serve a request, to which nothing is done beside what a device does. One that cannot
+    /// be left to itself is not begun, and has to be [served](Self::serve).
+    fn begin(&mut self, _memory: &Memory, _job: &Self::Job, _ticket: Ticket) -> Begun {
+        Begun::No
+    }
+
+    /// Hands over what was begun.
+    fn launch(&mut self) {}
+
+    /// Waits until all that was begun is done.
+    fn drain(&mut self) {}
+
+    /// Returns what was begun, and is done.
+    fn completed(&mut self) -> Vec<Completed> {
+        Vec::new()
+    }
+
+    /// Ends a request that was begun, and returns how many bytes were written to it.
+    fn end(&mut self, _memory: &Memory, _job: &Self::Job, _result: io::Result<()>) -> u32 {
+        0
+    }
+
+    /// Returns what can be read when something that was begun is done.
+    fn events(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
     /// Executes a command of the control socket that is of this class; tells whether the
     /// configuration space has changed.
     fn command(&mut self, name: &str, arguments: &Value) -> Option<Result<Answer>>;
@@ -115,6 +143,33 @@ pub enum Use {
     Stream,
     /// Its buffers are filled when there is something for the driver.
     Filled,
+}
+
+/// What a request is called from its beginning to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket {
+    /// No other one has this number; those that came before have lower ones.
+    pub number: u64,
+    /// The queue it is from.
+    pub queue: usize,
+}
+
+/// Whether a request goes on by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It does, and is [completed](Class::completed) later.
+    Yes,
+    /// It does not, and nothing was done to it.
+    No,
+}
+
+/// A request that was begun, and is done.
+#[derive(Debug)]
+pub struct Completed {
+    /// What it is called.
+    pub ticket: Ticket,
+    /// How it went.
+    pub result: io::Result<()>,
 }
 
 /// What is next for the driver.

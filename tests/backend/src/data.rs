@@ -3,6 +3,7 @@
 //! The data of a buffer: elements, of which bytes are taken from the front.
 
 use crate::memory::{Memory, MemoryError};
+use uring::Piece;
 use virtio_wire::ring::Element;
 
 /// Pieces of memory, one after the other.
@@ -47,6 +48,16 @@ impl Data {
             self.pieces.push((address, length));
             self.length += u64::from(length);
         }
+    }
+
+    /// Finds the mappings that it is in.
+    pub fn find_pieces(&self, memory: &Memory) -> Result<Vec<Piece>, MemoryError> {
+        let mut found = Vec::with_capacity(self.pieces.len());
+        for (address, length) in &self.pieces {
+            let length = usize::try_from(*length).unwrap_or(usize::MAX);
+            memory.find_pieces(*address, length, &mut found)?;
+        }
+        Ok(found)
     }
 
     /// Returns a way through it.

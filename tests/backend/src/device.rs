@@ -6,6 +6,7 @@
 //! driver, time that has come, and commands of the control socket.
 
 mod fill;
+mod flight;
 mod late;
 mod life;
 mod serve;
@@ -50,6 +51,8 @@ pub mod token {
     pub const CONNECTION: u64 = 1;
     /// Something has changed, such as the time of the next event.
     pub const WAKE: u64 = 2;
+    /// A request that went on by itself is done.
+    pub const DONE: u64 = 3;
     /// The notification of queue 0; the other queues follow.
     pub const KICK: u64 = 16;
     /// The notification of queue 0 after it was stopped; the other queues follow.
@@ -115,6 +118,8 @@ pub struct Device<C: Class> {
     pub watch: Duration,
     /// What happened.
     pub counters: Counters,
+    /// How many requests have had a ticket.
+    tickets: u64,
     epoll: Arc<OwnedFd>,
     waker: Waker,
 }
@@ -145,6 +150,7 @@ impl<C: Class> Device<C> {
             latency: Duration::ZERO,
             watch: WATCH,
             counters: Counters::default(),
+            tickets: 0,
             epoll,
             waker,
         }
@@ -178,6 +184,7 @@ impl<C: Class> Device<C> {
         queue.counters.kicks += 1;
         let taken = queue.counters.taken;
         self.run(index);
+        self.go_on();
         // The driver need not know whether there is something to fill a buffer with.
         let filled = self.class.queue_use(index) == Use::Filled;
         if let Some(queue) = self.queues.get_mut(index)
@@ -191,7 +198,6 @@ impl<C: Class> Device<C> {
 
     /// Does what it is time for, and returns when it is time again.
     pub fn tick(&mut self, now: Instant) -> Option<Instant> {
-        let mut next: Option<Instant> = None;
         for index in 0..self.queues.len() {
             self.serve_waiting(index, |waiting| {
                 waiting.ready.is_some_and(|ready| ready <= now)
@@ -213,9 +219,16 @@ impl<C: Class> Device<C> {
             }
             self.do_late(index, now);
             self.look_after_reset(index, now);
-            let Some(queue) = self.queues.get(index) else {
-                continue;
-            };
+        }
+        // What was begun here, or by a command, is handed over by the thread that waits for it.
+        self.go_on();
+        self.next_time()
+    }
+
+    /// Returns when it is time for something.
+    fn next_time(&self) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        for queue in &self.queues {
             let times = queue.waiting.iter().filter_map(|waiting| waiting.ready);
             let storm = queue.storm.iter().map(|storm| storm.next);
             let late = queue.after.iter().map(|after| after.ready);

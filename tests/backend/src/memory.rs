@@ -13,6 +13,7 @@ use std::{
     },
 };
 use thiserror::Error;
+use uring::Piece;
 use vm_memory::{Bytes, FileOffset, MmapRegion, VolatileMemory, VolatileMemoryError};
 
 /// How many regions there can be: QEMU asks with `GET_MAX_MEM_SLOTS`.
@@ -35,6 +36,9 @@ pub enum MemoryError {
     /// A region cannot be mapped.
     #[error("a region cannot be mapped")]
     Map(#[from] vm_memory::mmap::MmapRegionError),
+    /// A part of a region is not in its mapping.
+    #[error(transparent)]
+    Piece(#[from] uring::Error),
     /// A region is where another one is, or wraps around.
     #[error("a region at {0:#x} is invalid")]
     Region(u64),
@@ -180,7 +184,7 @@ impl Memory {
         &self,
         address: u64,
         length: usize,
-        mut access: impl FnMut(&MmapRegion, usize, usize, usize) -> Result<()>,
+        mut access: impl FnMut(&Arc<MmapRegion>, usize, usize, usize) -> Result<()>,
     ) -> Result<()> {
         let mut done = 0;
         while done < length {
@@ -225,6 +229,19 @@ impl Memory {
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.written.fetch_add(count, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Finds the mappings that a range is in, for the kernel to read or write it.
+    pub fn find_pieces(&self, address: u64, length: usize, into: &mut Vec<Piece>) -> Result<()> {
+        self.pieces(address, length, |map, offset, _, count| {
+            into.push(Piece::new(Arc::clone(map), offset, count)?);
+            Ok(())
+        })
+    }
+
+    /// Counts bytes that the kernel has written to such pieces.
+    pub fn count_written(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Returns how many bytes were written, rings not counted.

@@ -262,6 +262,13 @@ fn disk(keys: Keys, number: usize) -> Result<DeviceOptions> {
             "block-size" => blk.block_size = value.parse()?,
             "physical-exponent" => blk.physical_exponent = value.parse()?,
             "segments" => blk.segments = value.parse()?,
+            "io" => {
+                blk.io = match value {
+                    "uring" => blk::Io::Uring,
+                    "sync" => blk::Io::Sync,
+                    _ => bail!("io is uring or sync"),
+                }
+            }
             "segment-bytes" => blk.segment_bytes = Some(value.parse()?),
             "without" => {
                 for name in value.split(':') {

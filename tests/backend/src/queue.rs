@@ -41,6 +41,19 @@ pub struct Waiting<J> {
     pub ready: Option<Instant>,
 }
 
+/// A request that goes on by itself.
+#[derive(Debug)]
+pub struct Flying<J> {
+    /// Its number, in the order in which they came.
+    pub number: u64,
+    /// Its buffer.
+    pub buffer: Buffer,
+    /// What was read of it.
+    pub job: J,
+    /// Whether it is the last of its kind.
+    pub join: Join,
+}
+
 /// A request that was served, and not returned.
 #[derive(Clone, Debug)]
 pub struct Done {
@@ -140,6 +153,8 @@ pub struct Queue<J> {
     pub ring: Option<Ring>,
     /// What is served later.
     pub waiting: Vec<Waiting<J>>,
+    /// What goes on by itself, by the number of its ticket.
+    pub flying: BTreeMap<u64, Flying<J>>,
     /// What was served, and has to wait for its turn.
     pub gate: Gate<Done>,
     /// When what is kept in the gate is returned all the same.
@@ -174,6 +189,7 @@ impl<J> Queue<J> {
             paused: false,
             ring: None,
             waiting: Vec::new(),
+            flying: BTreeMap::new(),
             gate: Gate::new(Order::default()),
             gate_limit: None,
             number: 0,
@@ -210,6 +226,8 @@ impl<J> Queue<J> {
     pub fn stop(&mut self) {
         self.ring = None;
         self.waiting.clear();
+        // What comes back of these is not for this ring any more.
+        self.flying.clear();
         self.out.clear();
         self.after.clear();
         self.storm = None;
@@ -387,6 +405,7 @@ impl<J> Queue<J> {
             "enabled": self.enabled,
             "paused": self.paused,
             "waiting": self.waiting.len(),
+            "in_flight": self.flying.len(),
             "out": self.ring.as_ref().map_or(0, Ring::out),
             "base": self.ring.as_ref().map_or(0, Ring::base),
             "kicks": counters.kicks,

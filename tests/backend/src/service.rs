@@ -79,6 +79,9 @@ impl<C: Class> Shared<C> {
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
         let waker = Waker::new()?;
         add(&epoll, &waker, token::WAKE)?;
+        if let Some(events) = class.events() {
+            add(&epoll, events, token::DONE)?;
+        }
         let device = Device::new(name, class, Arc::clone(&epoll), waker.clone());
         Ok(Self {
             device: Arc::new(Mutex::new(device)),
@@ -215,6 +218,7 @@ impl<C: Class> Shared<C> {
                         let index = usize::try_from(token - token::KICK)?;
                         self.lock().kicked(index);
                     }
+                    // What is done is looked at with the time.
                     _ => {}
                 }
             }
@@ -284,6 +288,8 @@ fn add(epoll: &OwnedFd, source: impl AsFd, token: u64) -> Result<()> {
 mod act_tests;
 #[cfg(test)]
 mod explain_tests;
+#[cfg(test)]
+mod file_tests;
 #[cfg(test)]
 mod host;
 #[cfg(test)]

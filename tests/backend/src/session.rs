@@ -196,6 +196,8 @@ impl<C: Class> VhostUserBackendReqHandlerMut for Device<C> {
         files: Vec<File>,
         _postcopy: Option<bool>,
     ) -> Result<Option<Vec<u64>>> {
+        // What the kernel writes to memory, it writes to that which there is.
+        self.drain();
         self.memory.clear();
         for (region, file) in regions.iter().zip(files) {
             self.memory.add(place(region), file).map_err(memory_error)?;
@@ -361,6 +363,7 @@ impl<C: Class> VhostUserBackendReqHandlerMut for Device<C> {
     }
 
     fn remove_mem_region(&mut self, region: &VhostUserSingleMemoryRegion) -> Result<()> {
+        self.drain();
         self.memory.remove(place(region)).map_err(memory_error)?;
         self.remap();
         Ok(())

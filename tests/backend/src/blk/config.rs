@@ -2,7 +2,7 @@
 
 //! What a disk says of itself.
 
-use super::{overlay::Overlay, storage::Storage};
+use super::{flight::Io, overlay::Overlay, storage::Storage};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use virtio_wire::blk::{ConfigLayout, Feature, FeatureSet};
@@ -48,6 +48,8 @@ pub struct Options {
     pub segments: u32,
     /// The most bytes in a segment, if that is limited.
     pub segment_bytes: Option<u32>,
+    /// How files are read and written.
+    pub io: Io,
     /// Features that are not offered.
     pub without: FeatureSet,
 }
@@ -66,6 +68,7 @@ impl Options {
             io_size: (8, 256),
             segments: 126,
             segment_bytes: None,
+            io: Io::Uring,
             without: FeatureSet::empty(),
         }
     }

@@ -7,7 +7,8 @@
 //! flushed it is found out.
 
 use super::{overlay::Overlay, storage::Storage};
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, fs::File, io, ops::Range, sync::Arc};
+use uring::Kind;
 
 /// The number of bytes in a sector.
 pub const SECTOR: usize = 512;
@@ -66,7 +67,7 @@ impl Run {
 }
 
 /// Goes through the sectors of a range of bytes, which is one of whole sectors.
-fn sectors(offset: u64, length: u64) -> std::ops::Range<u64> {
+fn sectors(offset: u64, length: u64) -> Range<u64> {
     offset / 512..offset.saturating_add(length) / 512
 }
 
@@ -97,6 +98,31 @@ impl Disk {
             Storage::Overlay(overlay) => Some(overlay),
             _ => None,
         }
+    }
+
+    /// Returns whether its sectors are in files.
+    pub fn has_file(&self) -> bool {
+        matches!(self.storage, Storage::File(_) | Storage::Overlay(_))
+    }
+
+    /// Returns whether some bytes are not only in the storage.
+    pub fn is_cached(&self, span: &Range<u64>) -> bool {
+        let range = sectors(span.start, span.end - span.start);
+        self.cache.range(range).next().is_some()
+    }
+
+    /// Returns the file, and the place in it, that has all of some bytes, or takes them; if there is
+    /// one.
+    pub fn place(&self, span: Range<u64>, kind: Kind) -> Option<(Arc<File>, u64)> {
+        if self.is_cached(&span) {
+            return None;
+        }
+        self.storage.place(span, kind)
+    }
+
+    /// Returns the file that only has to be made stable for a flush, if that is all.
+    pub fn file_to_sync(&self) -> Option<Arc<File>> {
+        self.storage.file_to_sync()
     }
 
     /// Returns how many sectors are not stable.
@@ -162,7 +188,7 @@ impl Disk {
     }
 
     /// Moves what is cached to the storage, sectors that follow each other together.
-    fn write_out(&mut self) -> io::Result<()> {
+    pub fn write_out(&mut self) -> io::Result<()> {
         let mut run = Run::default();
         for (number, cached) in &self.cache {
             if !run.takes(*number, cached.as_deref()) {
@@ -296,7 +322,7 @@ mod tests {
     #[test]
     fn a_file_is_written_and_zeroed() {
         let file = crate::memory::tests::file(4096);
-        let mut disk = Disk::new(Storage::File(file));
+        let mut disk = Disk::new(Storage::File(Arc::new(file)));
         disk.write(512, &[3; 1024]).expect("a write");
         disk.zero(1024, 512).expect("zeroes");
 

@@ -25,9 +25,11 @@ use std::{
     ops::Range,
     os::unix::fs::{FileExt, MetadataExt},
     path::Path,
+    sync::Arc,
     thread::sleep,
     time::Duration,
 };
+use uring::Kind;
 
 /// The number of bytes in a cluster.
 pub const CLUSTER: u64 = 1 << header::CLUSTER_SHIFT;
@@ -54,8 +56,8 @@ type Result<T> = std::result::Result<T, OverlayError>;
 /// A base image, and what is different from it.
 #[derive(Debug)]
 pub struct Overlay {
-    base: File,
-    file: File,
+    base: Arc<File>,
+    file: Arc<File>,
     header: Header,
     /// A bit for each cluster that is in the file.
     map: Vec<u8>,
@@ -162,8 +164,8 @@ impl Overlay {
             set_length(&file, DATA + header.length)?;
         }
         Ok(Self {
-            base,
-            file,
+            base: Arc::new(base),
+            file: Arc::new(file),
             header,
             map,
             dirty: BTreeSet::new(),
@@ -230,6 +232,27 @@ impl Overlay {
             until += CLUSTER;
         }
         (place, until.min(end))
+    }
+
+    /// Returns the file, and the place in it, that has all of some bytes, or takes them; if there is
+    /// one, and nothing else is to be done.
+    pub fn place_of(&self, span: Range<u64>, kind: Kind) -> Option<(Arc<File>, u64)> {
+        let (place, until) = self.run(span.start, span.end);
+        if until < span.end || span.end > self.header.length {
+            return None;
+        }
+        match place {
+            Place::Overlay => Some((Arc::clone(&self.file), DATA + span.start)),
+            Place::Base if kind == Kind::Read && span.end <= self.header.visible => {
+                Some((Arc::clone(&self.base), span.start))
+            }
+            Place::Base => None,
+        }
+    }
+
+    /// Returns the file, if the map tells of all that is in it.
+    pub fn file_to_sync(&self) -> Option<Arc<File>> {
+        self.dirty.is_empty().then(|| Arc::clone(&self.file))
     }
 
     /// Reads what the base has, as far as it can be seen; beyond that are zeroes.

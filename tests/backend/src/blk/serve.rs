@@ -26,15 +26,27 @@ fn long(length: usize) -> u64 {
 impl Blk {
     /// Serves a request, and returns how many bytes were written to it.
     pub(super) fn serve_job(&mut self, memory: &Memory, job: &Job, actions: &[Action]) -> u32 {
+        self.make_way(job);
         self.count(job.kind);
         let fail = actions.iter().find_map(|action| match action {
             Action::Fail(status) => Some(*status),
             _ => None,
         });
-        let mut status = match fail {
+        let status = match fail {
             Some(status) => status,
             None => self.run(memory, job, actions).byte(),
         };
+        self.answer(memory, job, status, actions)
+    }
+
+    /// Answers to a request with a status, and returns how many bytes were written to it.
+    pub(super) fn answer(
+        &mut self,
+        memory: &Memory,
+        job: &Job,
+        mut status: u8,
+        actions: &[Action],
+    ) -> u32 {
         match Status::new(status) {
             Ok(Status::IoError) => self.counters.io_errors += 1,
             Ok(Status::Unsupported) => self.counters.unsupported += 1,
@@ -60,7 +72,8 @@ impl Blk {
         u32::try_from(written + 1).unwrap_or(u32::MAX)
     }
 
-    fn count(&mut self, kind: Option<RequestKind>) {
+    /// Counts a request.
+    pub(super) fn count(&mut self, kind: Option<RequestKind>) {
         let at = kind.and_then(|kind| RequestKind::ALL.iter().position(|known| *known == kind));
         match at.and_then(|at| self.counters.requests.get_mut(at)) {
             Some(count) => *count += 1,

@@ -4,7 +4,8 @@
 
 use super::overlay::Overlay;
 use rustix::fs::{FallocateFlags, fallocate};
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path, sync::Arc};
+use uring::Kind;
 
 /// Where the sectors of a disk are.
 #[derive(Debug)]
@@ -12,7 +13,7 @@ pub enum Storage {
     /// In memory: they end with the backend.
     Ram(Vec<u8>),
     /// In a file.
-    File(File),
+    File(Arc<File>),
     /// In a file that is not written, and in another one where what is written goes.
     Overlay(Box<Overlay>),
     /// Nowhere: they are zeroes.
@@ -29,7 +30,7 @@ impl Storage {
     pub fn file(path: &Path, write: bool) -> io::Result<(Self, u64)> {
         let file = File::options().read(true).write(write).open(path)?;
         let length = file.metadata()?.len();
-        Ok((Self::File(file), length))
+        Ok((Self::File(Arc::new(file)), length))
     }
 
     /// Reads what is at some offset.
@@ -83,6 +84,25 @@ impl Storage {
         }
     }
 
+    /// Returns the file, and the place in it, that has all of some bytes, or takes them; if there is
+    /// one.
+    pub fn place(&self, span: Range<u64>, kind: Kind) -> Option<(Arc<File>, u64)> {
+        match self {
+            Self::File(file) => Some((Arc::clone(file), span.start)),
+            Self::Overlay(overlay) => overlay.place_of(span, kind),
+            Self::Ram(_) | Self::Null => None,
+        }
+    }
+
+    /// Returns the file that only has to be made stable, if that is all.
+    pub fn file_to_sync(&self) -> Option<Arc<File>> {
+        match self {
+            Self::File(file) => Some(Arc::clone(file)),
+            Self::Overlay(overlay) => overlay.file_to_sync(),
+            Self::Ram(_) | Self::Null => None,
+        }
+    }
+
     /// Makes everything stable.
     pub fn sync(&mut self) -> io::Result<()> {
         match self {
@@ -120,7 +140,7 @@ pub fn to_index(value: u64) -> io::Result<usize> {
     usize::try_from(value).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
-fn part(there: usize, offset: u64, length: usize) -> io::Result<std::ops::Range<usize>> {
+fn part(there: usize, offset: u64, length: usize) -> io::Result<Range<usize>> {
     let offset = to_index(offset)?;
     match offset.checked_add(length) {
         Some(end) if end <= there => Ok(offset..end),

@@ -84,6 +84,7 @@ impl<C: Class> Device<C> {
     /// Stops a queue: what is only late is served, what is held is not. Returns where to go on.
     pub fn stop(&mut self, index: usize) -> u32 {
         self.serve_waiting(index, |waiting| waiting.ready.is_some());
+        self.drain();
         self.release_gate(index);
         self.begin_watch(index);
         let Some(queue) = self.queues.get_mut(index) else {
@@ -99,6 +100,7 @@ impl<C: Class> Device<C> {
 
     /// Forgets the driver: everything but what the control socket has set.
     pub fn reset(&mut self) {
+        self.drain_and_forget();
         for index in 0..self.queues.len() {
             self.begin_watch(index);
         }
@@ -131,6 +133,8 @@ impl<C: Class> Device<C> {
 
     /// Closes the connection.
     pub fn hang_up(&mut self) {
+        // What came before is returned, whether there is a record of it or not.
+        self.drain();
         if let Some(connection) = &self.connection {
             let _ = connection.shutdown(std::net::Shutdown::Both);
         }

@@ -153,8 +153,11 @@ impl<C: Class> Device<C> {
         }
     }
 
-    /// Serves a request, and returns its buffer, if it is its turn.
+    /// Serves a request, and returns its buffer, if it is its turn; or has it go on by itself.
     fn serve(&mut self, index: usize, waiting: Waiting<C::Job>) {
+        let Some(waiting) = self.begin(index, waiting) else {
+            return;
+        };
         let Waiting {
             number,
             buffer,
@@ -164,14 +167,21 @@ impl<C: Class> Device<C> {
             ..
         } = waiting;
         let written = self.serve_job(index, &buffer, job, &actions);
-        let Some(queue) = self.queues.get_mut(index) else {
-            return;
-        };
+        // What it had to wait for is returned before it.
+        self.collect();
         let done = Done {
             buffer,
             written,
             actions,
             join,
+        };
+        self.put(index, number, done);
+    }
+
+    /// Returns the buffer of a request that is done, if it is its turn.
+    pub(super) fn put(&mut self, index: usize, number: u64, done: Done) {
+        let Some(queue) = self.queues.get_mut(index) else {
+            return;
         };
         let ready = queue.gate.put(number, done);
         queue.gate_limit = queue.gate.waits().then(|| Instant::now() + GATE_PATIENCE);

@@ -74,6 +74,8 @@ const DISK_KEYS: &str = "    file=PATH           its sectors are in this file,
     physical-exponent=N a physical block has 2^N blocks (3)
     segments=N          the most segments in a request (126)
     segment-bytes=N     the most bytes in a segment
+    io=uring            a file has several requests at once, by io_uring, if the kernel has
+                        one: that is the default; io=sync has one after the other
 ";
 
 const NET_KEYS: &str = "    queues=N            the most pairs of queues (8)

@@ -92,13 +92,17 @@ impl<J> Queue<J> {
         if late > 0 {
             words.push(format!("{} served later.", many(late, "buffer")));
         }
+        let flying = self.flying.len();
+        if flying > 0 {
+            words.push(format!("{} being served.", many(flying, "buffer")));
+        }
         if turn > 0 {
             words.push(format!(
                 "{} done, and not at its turn.",
                 many(turn, "buffer")
             ));
         }
-        let lost = out.saturating_sub(held + late + turn);
+        let lost = out.saturating_sub(held + late + turn + flying);
         if lost > 0 {
             words.push(format!(
                 "{} not going to be returned.",
