@@ -169,6 +169,8 @@ pub struct Queue<J> {
     pub storm: Option<Storm>,
     /// What is returned with the next one.
     pub joined: Vec<Done>,
+    /// How many were returned when the driver was asked for the last time.
+    returned_before: u64,
     /// An interrupt is owed, as there was no way to send it.
     pub owes_call: bool,
     /// What the driver does after the queue was stopped, until it starts again.
@@ -197,6 +199,7 @@ impl<J> Queue<J> {
             after: Vec::new(),
             storm: None,
             joined: Vec::new(),
+            returned_before: 0,
             owes_call: false,
             watch: None,
             counters: Counters::default(),
@@ -312,9 +315,12 @@ impl<J> Queue<J> {
         let Some(ring) = &mut self.ring else {
             return Ok(());
         };
-        if ring.wants_call()? {
+        let wanted = ring.wants_call()?;
+        let returned = self.counters.returned;
+        let news = std::mem::replace(&mut self.returned_before, returned) != returned;
+        if wanted {
             self.send_call();
-        } else {
+        } else if news {
             self.counters.quiet += 1;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 //! What is said of queues that do not go on.
 
-use super::{tests::Bench, *};
+use super::{host::AVAILABLE, tests::Bench, *};
 use serde_json::json;
 use std::thread;
 use vhost::VhostBackend;
@@ -76,6 +76,20 @@ fn buffers_are_counted_by_size_and_time() {
     assert_eq!(queue["batches"]["buckets"], json!([[1, 5]]));
     assert_eq!(queue["chains"]["buckets"], json!([[3, 5]]));
     assert_eq!(queue["latency_us"]["count"], 5);
+    assert_eq!((&queue["calls"], &queue["quiet"]), (&json!(5), &json!(0)));
     assert_eq!(queue["readable_bytes"], 5 * 16);
     assert_eq!(queue["writable_bytes"], 5 * 513);
+
+    // From now on the driver does not want to be notified.
+    bench.host.write(AVAILABLE, &[1, 0]);
+    for done in 6..=7 {
+        bench.prepare();
+        bench.kick();
+        while bench.host.counters()["queues"][0]["returned"] != done {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    let counters = bench.host.counters();
+    let queue = &counters["queues"][0];
+    assert_eq!((&queue["calls"], &queue["quiet"]), (&json!(5), &json!(2)));
 }
