@@ -398,6 +398,9 @@ pub fn comes_and_goes(cx: &mut Cx, driver: &Driver) -> Result<()> {
             let running = counters["queues"].as_array().into_iter().flatten();
             let running = running.filter(|queue| queue["running"] == true).count();
             ensure!(running == 0, "round {round}: {name} is reset: {counters:#}");
+            for offence in ["kicks_after_reset", "buffers_after_reset"] {
+                ensure!(sum(&counters, offence) == 0, "{offence}: {counters:#}");
+            }
         }
         backend.device("one", "disconnect", json!({}))?;
         backend.wait_until("one", "QEMU calls again", |counters| {

@@ -20,11 +20,22 @@ const SIZE: u64 = 64 << 20;
 /// How many requests a disk has to return before its backend ends, and after that.
 const ENOUGH: u64 = 50;
 
-/// A disk: its name, the properties of QEMU's device, and which of [`BITS`] the driver accepts.
+/// A disk: its name, where its sectors are, the properties of QEMU's device, and which of [`BITS`] the
+/// driver accepts.
 struct Form {
     name: &'static str,
+    sectors: Sectors,
     properties: &'static str,
     features: &'static [usize],
+}
+
+/// Where the sectors of a disk are.
+#[derive(PartialEq, Eq)]
+enum Sectors {
+    /// In a file.
+    File,
+    /// In a file that is empty, and stays so, and in what is over it.
+    Overlay,
 }
 
 const PACKED: usize = 34;
@@ -33,26 +44,36 @@ const IN_ORDER: usize = 35;
 /// The features that make a form.
 const BITS: [usize; 2] = [PACKED, IN_ORDER];
 
-const FORMS: [Form; 4] = [
+const FORMS: [Form; 5] = [
     Form {
         name: "split",
+        sectors: Sectors::File,
         properties: "num-queues=2",
         features: &[],
     },
     Form {
         name: "split_in_order",
+        sectors: Sectors::File,
         properties: "num-queues=2,in_order=on",
         features: &[IN_ORDER],
     },
     Form {
         name: "packed",
+        sectors: Sectors::File,
         properties: "num-queues=2,packed=on",
         features: &[PACKED],
     },
     Form {
         name: "packed_in_order",
+        sectors: Sectors::File,
         properties: "num-queues=2,packed=on,in_order=on",
         features: &[PACKED, IN_ORDER],
+    },
+    Form {
+        name: "overlay",
+        sectors: Sectors::Overlay,
+        properties: "num-queues=2",
+        features: &[],
     },
 ];
 
@@ -62,11 +83,14 @@ const FORMS: [Form; 4] = [
 pub fn outlive_backends(cx: &mut Cx, driver: &Driver) -> Result<()> {
     let scratch = Scratch::new()?;
     let mut parts = Vec::new();
-    for Form { name, .. } in &FORMS {
+    for Form { name, sectors, .. } in &FORMS {
         let image = scratch.path().join(name);
         File::create(&image)?.set_len(SIZE)?;
         // What is not flushed would be lost with a backend that is killed, as it has to be.
-        let disk = format!("file={},write-through,serial={name}", image.display());
+        let mut disk = format!("file={},write-through,serial={name}", image.display());
+        if *sectors == Sectors::Overlay {
+            disk += &format!(",overlay={}.changes", image.display());
+        }
         parts.push(Part::blk(name, &disk));
     }
     let backend = cx.backend_of(parts)?;
@@ -101,6 +125,10 @@ pub fn outlive_backends(cx: &mut Cx, driver: &Driver) -> Result<()> {
     guest.sh("touch /tmp/stop")?;
     for form in &FORMS {
         cx.case(form.name, |_| is_in_order(&backend, &guest, form));
+        if form.sectors == Sectors::Overlay {
+            let base = std::fs::read(scratch.path().join(form.name))?;
+            ensure!(base.iter().all(|byte| *byte == 0), "the base was written");
+        }
     }
     cx.end(&guest)
 }
