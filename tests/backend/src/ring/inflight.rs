@@ -66,12 +66,12 @@ impl Split {
     const ENTRY: usize = 16;
     const COUNTER: usize = 8;
 
-    /// Takes the record, and returns the buffers that are in flight.
+    /// Takes the record, and returns the buffers that are in flight, if there was one.
     pub(super) fn open(
         area: &Area,
         size: split::QueueSize,
         used: split::Index,
-    ) -> Result<(Self, Vec<u16>)> {
+    ) -> Result<(Self, Option<Vec<u16>>)> {
         let mut this = Self {
             area: area.clone(),
             size: size.get(),
@@ -80,7 +80,7 @@ impl Split {
         if !open(area, size.get())? {
             area.store(Self::USED, used.get())?;
             area.store(VERSION, 1)?;
-            return Ok((this, Vec::new()));
+            return Ok((this, None));
         }
         if area.load(Self::USED)? != used.get() {
             // The one before was killed after it had returned this one, and before it had noted it.
@@ -98,7 +98,7 @@ impl Split {
         }
         let (heads, counter) = sort(found);
         this.counter = counter;
-        Ok((this, heads))
+        Ok((this, Some(heads)))
     }
 
     fn at(&self, head: u16) -> Result<usize> {
@@ -176,12 +176,12 @@ impl Packed {
     const ADDRESS: usize = 24;
 
     /// Takes the record, and finds out what is in flight in `ring`. If there was no record, the
-    /// ring goes on at `base`.
+    /// ring goes on where it is told to: where the next buffer is taken, and where one is returned.
     pub(super) fn open(
         area: &Area,
         ring: &Area,
         size: packed::QueueSize,
-        base: Position,
+        (next, done): (Position, Position),
     ) -> Result<Opened> {
         let mut this = Self {
             area: area.clone(),
@@ -189,15 +189,15 @@ impl Packed {
             counter: 0,
         };
         if !open(area, size.get())? {
-            this.store(Self::USED, Self::WRAP, base)?;
-            this.store(Self::OLD_USED, Self::OLD_WRAP, base)?;
+            this.store(Self::USED, Self::WRAP, done)?;
+            this.store(Self::OLD_USED, Self::OLD_WRAP, done)?;
             this.link_free(&vec![false; usize::from(size.get())])?;
             area.store(VERSION, 1)?;
             return Ok(Opened {
                 record: this,
                 kept: Vec::new(),
-                next: base,
-                done: base,
+                next,
+                done,
             });
         }
 

@@ -87,7 +87,7 @@ impl Ring {
             record: None,
         };
         if let Some(area) = record {
-            let opened = inflight::Packed::open(area, &ring.ring, size, done)?;
+            let opened = inflight::Packed::open(area, &ring.ring, size, (next, done))?;
             ring.done = opened.done;
             ring.told = (opened.done, 0);
             ring.next = opened.next;

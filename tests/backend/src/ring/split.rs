@@ -64,9 +64,10 @@ impl Ring {
         };
         if let Some(area) = record {
             let (record, again) = inflight::Split::open(area, size, done)?;
-            ring.out = 0;
-            ring.next = done.plus(u16::try_from(again.len()).unwrap_or(u16::MAX));
-            ring.again = again.into();
+            if let Some(again) = again {
+                ring.next = done.plus(u16::try_from(again.len()).unwrap_or(u16::MAX));
+                ring.again = again.into();
+            }
             ring.record = Some(record);
         }
         Ok(ring)

@@ -78,6 +78,38 @@ fn a_ring_goes_on_where_it_ended() {
 }
 
 #[test]
+fn a_ring_goes_on_with_a_new_record() {
+    for form in FORMS {
+        let memory = memory(0x10000);
+        let mut driver = Driver::new(&memory, 8, form);
+        for round in 0..50 {
+            let record = killed::record();
+            let mut ring = driver.ring(&memory, Some(&record)).expect("a ring");
+            let id = driver.add(&memory, 1, 1);
+            let buffer = ring.pop(&memory).expect("a pop").expect("a buffer");
+            assert_eq!(buffer.id, id);
+            driver.setup.base = ring.base();
+            if round == 49 {
+                // This one does not come back: nobody takes it again.
+                break;
+            }
+            ring.push(&buffer, 1).expect("a push");
+            driver.setup.base = ring.base();
+            assert_eq!(driver.used(&memory), Some((id, 1)));
+        }
+        let record = killed::record();
+        let mut ring = driver.ring(&memory, Some(&record)).expect("a ring");
+        assert_eq!(ring.pop(&memory).expect("a pop"), None);
+        assert_eq!(ring.base(), driver.setup.base);
+        let id = driver.add(&memory, 1, 1);
+        let buffer = ring.pop(&memory).expect("a pop").expect("a buffer");
+        assert_eq!(buffer.id, id);
+        ring.push(&buffer, 2).expect("a push");
+        assert_eq!(driver.used(&memory), Some((id, 2)));
+    }
+}
+
+#[test]
 fn a_driver_is_notified_when_it_wants() {
     for form in FORMS {
         let memory = memory(0x10000);

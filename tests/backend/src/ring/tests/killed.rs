@@ -10,7 +10,8 @@ use crate::memory::{
 
 const SIZE: u16 = 8;
 
-fn record() -> Area {
+/// Returns a record that nothing is in yet.
+pub fn record() -> Area {
     let length = inflight::length(SIZE);
     let file = file(u64::try_from(length).expect("a length"));
     Area::of_file(file, 0, length).expect("a record")
