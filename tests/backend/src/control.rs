@@ -124,7 +124,8 @@ impl<C: Class> Device<C> {
         }
     }
 
-    fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value> {
+    /// Executes a command.
+    pub(crate) fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value> {
         match command {
             "counters" => return Ok(self.describe()),
             "inject" => {
@@ -221,6 +222,9 @@ impl<C: Class> Device<C> {
             "config_changes": self.counters.config_changes,
             "features": self.accepted,
             "written_to_memory": self.memory.written(),
+            "logging": self.memory.log().is_on(),
+            "logged_pages": self.memory.log().logged(),
+            "not_in_log": self.memory.log().beyond(),
             "queues": queues,
             "class": self.class.counters(),
         })

@@ -60,6 +60,13 @@ impl Data {
         Ok(found)
     }
 
+    /// Notes that the kernel may have written to any of it.
+    pub fn log(&self, memory: &Memory) {
+        for (address, length) in &self.pieces {
+            memory.log().note(*address, usize::try_from(*length).unwrap_or(usize::MAX));
+        }
+    }
+
     /// Returns a way through it.
     pub fn cursor(&self) -> Cursor<'_> {
         Cursor {

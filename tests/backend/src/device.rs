@@ -9,6 +9,8 @@ mod fill;
 mod flight;
 mod late;
 mod life;
+#[cfg(test)]
+mod log_tests;
 mod serve;
 mod watch;
 

@@ -5,6 +5,11 @@
 //! QEMU hands over files, and tells which part of which file is at which address. Whatever a guest
 //! says is looked up here: an address that is not in the table is an error, never an access.
 
+mod page_log;
+
+pub use page_log::{Bitmap, PageLog};
+
+use page_log::Mark;
 use std::{
     fs::File,
     sync::{
@@ -53,6 +58,14 @@ pub enum MemoryError {
     /// There are too many regions.
     #[error("there are more than {MOST_REGIONS} regions")]
     TooMany,
+    /// The log of writes does not have all of the memory.
+    #[error("a log of {bytes} bytes is too short for {pages} pages")]
+    LogTooShort {
+        /// How long it is.
+        bytes: u64,
+        /// How many pages there are, with what is no memory between.
+        pages: u64,
+    },
 }
 
 type Result<T> = std::result::Result<T, MemoryError>;
@@ -85,6 +98,7 @@ pub struct Memory {
     regions: Vec<Region>,
     /// How many bytes were written by [`write`](Self::write).
     written: AtomicU64,
+    log: Arc<PageLog>,
 }
 
 fn overlap(one: u64, other: u64, one_length: u64, other_length: u64) -> bool {
@@ -170,6 +184,10 @@ impl Memory {
                 map: Arc::clone(&region.map),
                 offset: index(offset),
                 length,
+                mark: Some(Mark {
+                    log: Arc::clone(&self.log),
+                    address: Some(region.guest + offset),
+                }),
             }),
             _ => Err(MemoryError::Unmapped {
                 address: user,
@@ -226,6 +244,7 @@ impl Memory {
             slice.copy_from(bytes.get(done..done + count).unwrap_or_default());
             Ok(())
         })?;
+        self.log.note(address, bytes.len());
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.written.fetch_add(count, Ordering::Relaxed);
         Ok(())
@@ -248,6 +267,17 @@ impl Memory {
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
+
+    /// Returns the log of what is written.
+    pub fn log(&self) -> &PageLog {
+        &self.log
+    }
+
+    /// Takes the bitmap of the log, which has to have a bit for each page.
+    pub fn set_log(&self, bitmap: Bitmap) -> Result<()> {
+        let ends = self.regions.iter().map(|it| it.guest + it.length);
+        self.log.set_bitmap(bitmap, ends.max().unwrap_or(0))
+    }
 }
 
 /// A part of memory that is shared, such as a ring. It stays mapped while this exists.
@@ -256,6 +286,8 @@ pub struct Area {
     map: Arc<MmapRegion>,
     offset: usize,
     length: usize,
+    /// Where it is noted that it is written, if it is memory of a guest.
+    mark: Option<Mark>,
 }
 
 impl Area {
@@ -266,7 +298,15 @@ impl Area {
             map: map(file, offset, long)?,
             offset: 0,
             length,
+            mark: None,
         })
+    }
+
+    /// Sets at which address it is in the log of writes, or that it is in none.
+    pub fn log_at(&mut self, address: Option<u64>) {
+        if let Some(mark) = &mut self.mark {
+            mark.address = address;
+        }
     }
 
     /// Takes a part of it.
@@ -276,6 +316,7 @@ impl Area {
                 map: Arc::clone(&self.map),
                 offset: self.offset + at,
                 length,
+                mark: self.mark.as_ref().map(|mark| mark.after(at)),
             }),
             _ => Err(MemoryError::Unmapped {
                 address: u64::try_from(at).unwrap_or(u64::MAX),
@@ -305,7 +346,15 @@ impl Area {
     pub fn store(&self, at: usize, value: u16) -> Result<()> {
         #[cfg(test)]
         tests::spend(at)?;
-        Ok(self.slice()?.store(value.to_le(), at, Ordering::Release)?)
+        self.slice()?.store(value.to_le(), at, Ordering::Release)?;
+        self.note(at, size_of_val(&value));
+        Ok(())
+    }
+
+    fn note(&self, at: usize, length: usize) {
+        if let Some(mark) = &self.mark {
+            mark.note(at, length);
+        }
     }
 
     /// Reads some bytes.
@@ -326,14 +375,16 @@ impl Area {
     pub fn write(&self, at: usize, bytes: &[u8]) -> Result<()> {
         #[cfg(test)]
         tests::spend(at)?;
-        Ok(self.slice()?.write_slice(bytes, at)?)
+        self.slice()?.write_slice(bytes, at)?;
+        self.note(at, bytes.len());
+        Ok(())
     }
 }
 
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use std::cell::Cell;
+    use std::{cell::Cell, os::unix::fs::FileExt};
 
     thread_local! {
         /// How many more writes to areas there are before the backend is killed.
@@ -358,6 +409,21 @@ pub mod tests {
         let file = File::from(file);
         file.set_len(length).expect("its length");
         file
+    }
+
+    /// Returns the pages that are marked in a log.
+    pub fn marked(log: &File) -> Vec<u64> {
+        let length = log.metadata().expect("a length").len();
+        let mut bytes = vec![0_u8; usize::try_from(length).expect("a length")];
+        log.read_exact_at(&mut bytes, 0).expect("the bitmap");
+        let bits = bytes
+            .iter()
+            .flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1));
+        (0..)
+            .zip(bits)
+            .filter(|(_, bit)| *bit == 1)
+            .map(|(page, _)| page)
+            .collect()
     }
 
     /// Returns memory with one region, which the guest has at 0x10000, and QEMU at 0x7000_0000.

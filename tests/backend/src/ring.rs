@@ -16,7 +16,7 @@ mod seal;
 mod split;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use look::Look;
 pub use seal::{Changes, Seal};
@@ -135,6 +135,8 @@ pub struct Setup {
     pub used: u64,
     /// Where to go on, see [`Ring::base`].
     pub base: u32,
+    /// Where what is at `used` is in the log of writes, if these are to be logged.
+    pub used_log: Option<u64>,
 }
 
 impl Setup {
@@ -257,6 +259,11 @@ impl Ring {
     /// Returns how many buffers of another backend are going to be taken.
     pub fn to_resume(&self) -> usize {
         delegate!(self, ring => ring.to_resume())
+    }
+
+    /// Sets where the part that only the device writes is in the log of writes, or that it is not.
+    pub fn log_used(&mut self, address: Option<u64>) {
+        delegate!(self, ring => ring.log_used(address));
     }
 
     /// Finds the rings in memory that has changed.

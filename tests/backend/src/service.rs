@@ -293,6 +293,8 @@ mod file_tests;
 #[cfg(test)]
 mod host;
 #[cfg(test)]
+mod log_tests;
+#[cfg(test)]
 mod net_tests;
 #[cfg(test)]
 mod tests;

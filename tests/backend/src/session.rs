@@ -8,7 +8,8 @@
 use crate::{
     class::Class,
     device::{Device, Record},
-    memory::{Area, MOST_REGIONS, MemoryError, Place},
+    log::warning,
+    memory::{Area, Bitmap, MOST_REGIONS, MemoryError, Place},
     ring::inflight,
 };
 use rustix::net::{
@@ -32,6 +33,9 @@ use vhost::vhost_user::{
 
 /// `VHOST_USER_F_PROTOCOL_FEATURES`.
 const PROTOCOL_FEATURES: u64 = 1 << 30;
+
+/// `VHOST_F_LOG_ALL`: what is written to the memory of the guest is logged.
+const LOG_ALL: u64 = 1 << 26;
 
 /// `VHOST_USER_SET_BACKEND_REQ_FD`.
 const SET_BACKEND_REQ_FD: u32 = 21;
@@ -175,12 +179,22 @@ impl<C: Class> VhostUserBackendReqHandlerMut for Device<C> {
     }
 
     fn get_features(&mut self) -> Result<u64> {
-        Ok(self.class.offers() | PROTOCOL_FEATURES)
+        Ok(self.class.offers() | PROTOCOL_FEATURES | LOG_ALL)
     }
 
     fn set_features(&mut self, features: u64) -> Result<()> {
-        self.accepted = features;
-        self.class.accept(features & !PROTOCOL_FEATURES);
+        let log = self.memory.log();
+        if features & LOG_ALL == 0 {
+            log.stop();
+        } else {
+            log.start();
+        }
+        let before = std::mem::replace(&mut self.accepted, features);
+        if before ^ features == LOG_ALL {
+            // QEMU switches the log on and off while queues run: nothing else begins anew.
+            return Ok(());
+        }
+        self.class.accept(features & !(PROTOCOL_FEATURES | LOG_ALL));
         if features & PROTOCOL_FEATURES == 0 {
             for (index, queue) in self.queues.iter_mut().enumerate() {
                 queue.enabled = true;
@@ -217,16 +231,22 @@ impl<C: Class> VhostUserBackendReqHandlerMut for Device<C> {
     fn set_vring_addr(
         &mut self,
         index: u32,
-        _flags: VhostUserVringAddrFlags,
+        flags: VhostUserVringAddrFlags,
         descriptor: u64,
         used: u64,
         available: u64,
-        _log: u64,
+        log: u64,
     ) -> Result<()> {
+        let logs = flags.contains(VhostUserVringAddrFlags::VHOST_VRING_F_LOG);
         let queue = self.queue(index)?;
         queue.setup.descriptors = descriptor;
         queue.setup.available = available;
         queue.setup.used = used;
+        queue.setup.used_log = logs.then_some(log);
+        // A queue may run: then this is all that can change.
+        if let Some(ring) = &mut queue.ring {
+            ring.log_used(queue.setup.used_log);
+        }
         Ok(())
     }
 
@@ -271,6 +291,7 @@ impl<C: Class> VhostUserBackendReqHandlerMut for Device<C> {
             | VhostUserProtocolFeatures::BACKEND_REQ
             | VhostUserProtocolFeatures::CONFIG
             | VhostUserProtocolFeatures::INFLIGHT_SHMFD
+            | VhostUserProtocolFeatures::LOG_SHMFD
             | VhostUserProtocolFeatures::RESET_DEVICE
             | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS;
         Ok(if C::RECORDED {
@@ -386,8 +407,17 @@ impl<C: Class> VhostUserBackendReqHandlerMut for Device<C> {
         refuse("there is no shared memory")
     }
 
-    fn set_log_base(&mut self, _log: &VhostUserLog, _file: File) -> Result<()> {
-        refuse("writes are not logged")
+    fn set_log_base(&mut self, log: &VhostUserLog, file: File) -> Result<()> {
+        let bitmap = Bitmap {
+            file,
+            offset: log.mmap_offset,
+            length: log.mmap_size,
+        };
+        self.memory.set_log(bitmap).map_err(|error| {
+            // The answer cannot be a refusal, and QEMU waits for it, or for the end.
+            warning!("{}: writes cannot be logged: {error}", self.name);
+            Error::BackendInternalError
+        })
     }
 }
 

@@ -280,6 +280,10 @@ impl Blk {
 
     /// Answers to a request that the kernel has served.
     pub(super) fn end_job(&mut self, memory: &Memory, job: &Job, result: io::Result<()>) -> u32 {
+        if matches!(job.request, Ok(Request::Read(_))) {
+            // Also when it has failed: a part may have been read.
+            job.writable.log(memory);
+        }
         let status = match (result, job.request) {
             (Ok(()), Ok(Request::Read(range))) => {
                 memory.count_written(range.length());

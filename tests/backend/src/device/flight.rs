@@ -83,10 +83,16 @@ impl<C: Class> Device<C> {
         self.collect();
     }
 
-    /// Waits for all that was begun, and forgets it: nobody is to get it back.
+    /// Waits for all that was begun. Nobody is to get it back, but what it has written is logged.
     pub(super) fn drain_and_forget(&mut self) {
         self.class.drain();
-        self.class.completed();
+        for Completed { ticket, result } in self.class.completed() {
+            let queue = self.queues.get_mut(ticket.queue);
+            let flying = queue.and_then(|queue| queue.flying.remove(&ticket.number));
+            if let Some(flying) = flying {
+                self.class.end(&self.memory, &flying.job, result);
+            }
+        }
         for queue in &mut self.queues {
             queue.flying.clear();
         }

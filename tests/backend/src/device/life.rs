@@ -116,6 +116,7 @@ impl<C: Class> Device<C> {
         }
         self.accepted = 0;
         self.class.accept(0);
+        self.memory.log().stop();
     }
 
     /// Forgets QEMU.
@@ -125,6 +126,7 @@ impl<C: Class> Device<C> {
             self.end_watch(index);
         }
         self.memory.clear();
+        self.memory.log().forget();
         self.channel = None;
         self.connection = None;
         self.record = None;

@@ -67,11 +67,13 @@ impl Ring {
         let size = QueueSize::new(setup.size)?;
         let next = position(setup.base & 0xffff, size)?;
         let done = position(setup.base >> 16, size)?;
+        let mut device_event = memory.area(setup.used, EventLayout::SIZE)?;
+        device_event.log_at(setup.used_log);
         let mut ring = Self {
             size,
             ring: memory.area(setup.descriptors, size.length())?,
             driver_event: memory.area(setup.available, EventLayout::SIZE)?,
-            device_event: memory.area(setup.used, EventLayout::SIZE)?,
+            device_event,
             event_index: if form.event_index {
                 EventIndex::Negotiated
             } else {
@@ -351,6 +353,10 @@ impl Ring {
 
     pub(super) fn to_resume(&self) -> usize {
         self.again.len()
+    }
+
+    pub(super) fn log_used(&mut self, address: Option<u64>) {
+        self.device_event.log_at(address);
     }
 
     /// Takes the places of another one of the same queue.

@@ -44,7 +44,8 @@ impl Ring {
         record: Option<&Area>,
     ) -> Result<Self> {
         let size = QueueSize::new(setup.size)?;
-        let used = memory.area(setup.used, size.used_length())?;
+        let mut used = memory.area(setup.used, size.used_length())?;
+        used.log_at(setup.used_log);
         // What was used is what the driver saw; the base says only what was available.
         let done = Index::new(used.load(INDEX_OFFSET)?);
         let mut ring = Self {
@@ -248,6 +249,10 @@ impl Ring {
 
     pub(super) fn to_resume(&self) -> usize {
         self.again.len()
+    }
+
+    pub(super) fn log_used(&mut self, address: Option<u64>) {
+        self.used.log_at(address);
     }
 
     /// Takes the places of another one of the same queue.

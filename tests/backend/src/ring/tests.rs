@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-pub(super) mod driver;
+pub(crate) mod driver;
 mod hostile;
 mod killed;
 

@@ -14,7 +14,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::{fs::File, os::fd::AsRawFd, thread};
 use vhost::{
-    VhostBackend, VhostUserMemoryRegionInfo, VringConfigData,
+    VhostBackend, VhostUserDirtyLogRegion, VhostUserMemoryRegionInfo, VringConfigData,
     vhost_user::{Frontend, VhostUserFrontend},
 };
 use vmm_sys_util::eventfd::EventFd;
@@ -23,6 +23,12 @@ use vmm_sys_util::eventfd::EventFd;
 pub(super) const SIZE: u16 = 8;
 pub(super) const AVAILABLE: u64 = 0x1000;
 pub(super) const USED: u64 = 0x2000;
+
+/// `VHOST_F_LOG_ALL`.
+pub(super) const LOG_ALL: u64 = 1 << 26;
+
+/// How long a log is that has all of the memory.
+pub(super) const ENOUGH: u64 = 8;
 
 /// A device that runs, and its other end.
 pub(super) struct Host<C: Class> {
@@ -90,22 +96,41 @@ impl<C: Class> Host<C> {
         kick: &EventFd,
         call: &EventFd,
     ) {
+        let front = &mut self.front;
+        front.set_vring_num(queue, SIZE).expect("a size");
+        front.set_vring_base(queue, base).expect("a base");
+        self.place(queue, offset, None);
+        let front = &mut self.front;
+        front.set_vring_kick(queue, kick).expect("a kick");
+        front.set_vring_call(queue, call).expect("a call");
+    }
+
+    /// Tells where the ring of a queue is, and where its used ring is in the log, if it is.
+    pub(super) fn place(&mut self, queue: usize, offset: u64, log: Option<u64>) {
         let at = USER + offset;
         let config = VringConfigData {
             queue_max_size: SIZE,
             queue_size: SIZE,
-            flags: 0,
+            flags: u32::from(log.is_some()),
             desc_table_addr: at,
             used_ring_addr: at + USED,
             avail_ring_addr: at + AVAILABLE,
-            log_addr: None,
+            log_addr: log,
         };
-        let front = &mut self.front;
-        front.set_vring_num(queue, SIZE).expect("a size");
-        front.set_vring_base(queue, base).expect("a base");
-        front.set_vring_addr(queue, &config).expect("addresses");
-        front.set_vring_kick(queue, kick).expect("a kick");
-        front.set_vring_call(queue, call).expect("a call");
+        let result = self.front.set_vring_addr(queue, &config);
+        result.expect("addresses");
+    }
+
+    /// Hands over a log of so many bytes.
+    pub(super) fn give_log(&self, length: u64) -> vhost::Result<File> {
+        let log = file(length);
+        let region = VhostUserDirtyLogRegion {
+            mmap_size: length,
+            mmap_offset: 0,
+            mmap_handle: log.as_raw_fd(),
+        };
+        self.front.set_log_base(0, Some(region))?;
+        Ok(log)
     }
 
     /// Lets a queue work, or not.

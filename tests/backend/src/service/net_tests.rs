@@ -3,18 +3,18 @@
 //! A network device from the first message to the last, with a front-end that is not QEMU.
 
 use super::{
-    host::{AVAILABLE, Host, SIZE, USED, event},
+    host::{AVAILABLE, ENOUGH, Host, LOG_ALL, SIZE, USED, event},
     *,
 };
 use crate::{
     frame::Frame,
-    memory::tests::GUEST,
+    memory::tests::{GUEST, marked},
     net::{Net, Options},
     rule::{ACTIONS, Scope},
     switch::{Handle, PortOptions, Switch},
 };
 use serde_json::json;
-use std::thread;
+use std::{os::unix::fs::FileExt, thread};
 use vhost::{
     VhostBackend,
     vhost_user::{VhostUserFrontend, VhostUserProtocolFeatures, message::VhostUserHeaderFlag},
@@ -184,6 +184,47 @@ fn queues_that_are_not_enabled_are_emptied() {
     let counters = bench.host.counters();
     assert_eq!(counters["class"]["tx"]["disabled"], 1);
     assert_eq!(counters["class"]["outlet"]["lost_closed"], 1);
+}
+
+#[test]
+fn what_is_received_is_logged() {
+    let mut bench = Bench::new("net-log");
+    let log = bench.host.give_log(ENOUGH).expect("a log");
+    let accepted = bench.host.front.set_features(FEATURES | LOG_ALL);
+    accepted.expect("accepted");
+    for queue in 0..2 {
+        bench.start(queue);
+        let offset = u64::try_from(queue).expect("a queue") * STRIDE;
+        let used = Some(GUEST + offset + USED);
+        bench.host.place(queue, offset, used);
+        bench.host.enable(queue, true);
+    }
+    // A frame in buffers 3 and 4 of the receive queue, of which the second is in another page.
+    for _ in 0..3 {
+        bench.add(0, None);
+        bench.other.send(Frame::plain(frame(60)));
+    }
+    bench.wait("frames", |bench| bench.used(0).len() == 3);
+    bench.host.counters();
+    log.write_all_at(&[0; 8], 0).expect("zeroes");
+    bench.add(0, None);
+    bench.add(0, None);
+    bench.other.send(Frame::plain(frame(150)));
+    bench.wait("a frame", |bench| bench.used(0).len() == 5);
+    // Whoever has this has waited for the device.
+    bench.host.counters();
+    let page = |address: u64| (GUEST + address) >> 12;
+    assert_eq!(marked(&log), [page(USED), page(DATA), page(DATA + 0x1000)]);
+    bench.add(1, Some(&frame(60)));
+    bench.wait("it is taken", |bench| bench.used(1) == [0]);
+    bench.host.counters();
+    let all = [
+        page(USED),
+        page(STRIDE + USED),
+        page(DATA),
+        page(DATA + 0x1000),
+    ];
+    assert_eq!(marked(&log), all);
 }
 
 /// Where a field of the header of a frame is, and how many bytes it has.

@@ -27,6 +27,9 @@ use vmm_sys_util::eventfd::EventFd;
 
 const LENGTH: u64 = 0x10000;
 
+/// VERSION_1, FLUSH, and the protocol.
+pub(super) const FEATURES: u64 = 1 << 32 | 1 << 9 | 1 << 30;
+
 /// A device that runs, and its other end.
 pub(super) struct Bench {
     pub(super) host: Host<Blk>,
@@ -41,6 +44,7 @@ fn protocol() -> VhostUserProtocolFeatures {
         | VhostUserProtocolFeatures::BACKEND_REQ
         | VhostUserProtocolFeatures::CONFIG
         | VhostUserProtocolFeatures::INFLIGHT_SHMFD
+        | VhostUserProtocolFeatures::LOG_SHMFD
         | VhostUserProtocolFeatures::RESET_DEVICE
         | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
 }
@@ -58,7 +62,7 @@ impl Bench {
         bench
     }
 
-    fn negotiate(&mut self) {
+    pub(super) fn negotiate(&mut self) {
         let front = &mut self.host.front;
         front.set_owner().expect("an owner");
         let offered = front.get_features().expect("features");
@@ -67,10 +71,7 @@ impl Bench {
         assert_eq!(there, protocol());
         front.set_protocol_features(protocol()).expect("accepted");
         front.set_hdr_flags(VhostUserHeaderFlag::NEED_REPLY);
-        // VERSION_1, FLUSH, and the protocol.
-        front
-            .set_features(1 << 32 | 1 << 9 | 1 << 30)
-            .expect("accepted");
+        front.set_features(FEATURES).expect("accepted");
     }
 
     /// Starts queue 0 at some base.
@@ -80,7 +81,7 @@ impl Bench {
     }
 
     /// Makes a request to read the first sector available.
-    fn send(&mut self) {
+    pub(super) fn send(&mut self) {
         self.prepare();
         self.kick();
     }
@@ -119,7 +120,7 @@ impl Bench {
     }
 
     /// Waits for the interrupt.
-    fn wait(&self) {
+    pub(super) fn wait(&self) {
         for _ in 0..2000 {
             if self.call.read().is_ok() {
                 return;

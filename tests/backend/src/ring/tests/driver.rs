@@ -45,6 +45,7 @@ impl Driver {
                 available: USER + AVAILABLE,
                 used: USER + USED,
                 base: if form.packed { 0x8000_8000 } else { 0 },
+                used_log: None,
             },
             form,
             available: 0,
@@ -96,7 +97,8 @@ impl Driver {
         self.chain(memory, &[(GUEST + TABLES, length, INDIRECT)])
     }
 
-    fn chain(&mut self, memory: &Memory, descriptors: &[(u64, u32, u16)]) -> u16 {
+    /// Adds a buffer whose descriptors have these addresses, lengths and flags; returns its number.
+    pub fn chain(&mut self, memory: &Memory, descriptors: &[(u64, u32, u16)]) -> u16 {
         if self.form.packed {
             self.packed_chain(memory, descriptors)
         } else {

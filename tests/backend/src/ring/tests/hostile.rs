@@ -109,7 +109,7 @@ proptest! {
     ) {
         let memory = memory(0x10000);
         let [descriptors, available, used] = addresses;
-        let setup = Setup { size, descriptors, available, used, base };
+        let setup = Setup { size, descriptors, available, used, base, used_log: Some(base.into()) };
         if let Ok(mut ring) = Ring::new(&memory, &setup, form, None) {
             for _ in 0..4 {
                 if let Ok(Some(buffer)) = ring.pop(&memory) {
