@@ -130,7 +130,7 @@ pub trait Class: std::fmt::Debug + Send + 'static {
     /// Counts what was done.
     fn counters(&self) -> Value;
 
-    /// Makes everything stable, at the end.
+    /// Makes everything stable, when no queue runs any more, and at the end.
     fn finish(&mut self) -> Result<()>;
 }
 

@@ -63,7 +63,9 @@ impl Data {
     /// Notes that the kernel may have written to any of it.
     pub fn log(&self, memory: &Memory) {
         for (address, length) in &self.pieces {
-            memory.log().note(*address, usize::try_from(*length).unwrap_or(usize::MAX));
+            memory
+                .log()
+                .note(*address, usize::try_from(*length).unwrap_or(usize::MAX));
         }
     }
 

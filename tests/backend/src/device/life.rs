@@ -81,21 +81,38 @@ impl<C: Class> Device<C> {
         }
     }
 
-    /// Stops a queue: what is only late is served, what is held is not. Returns where to go on.
+    /// Stops a queue: what was taken is served. Returns where to go on.
+    ///
+    /// What is held is not served, as that is what somebody waits for to see: the record of what is in
+    /// flight keeps it. But in a migration, the other backend has no such record.
     pub fn stop(&mut self, index: usize) -> u32 {
-        self.serve_waiting(index, |waiting| waiting.ready.is_some());
+        let migrates = self.memory.log().is_on();
+        self.serve_waiting(index, |waiting| migrates || waiting.ready.is_some());
         self.drain();
         self.release_gate(index);
         self.begin_watch(index);
         let Some(queue) = self.queues.get_mut(index) else {
             return 0;
         };
+        let ran = queue.ring.is_some();
         let base = queue.ring.as_ref().map_or(queue.setup.base, Ring::base);
-        if queue.ring.is_some() {
-            note!("{}: queue {index} stops at {base:#x}", self.name);
-        }
         queue.stop();
+        if ran {
+            note!("{}: queue {index} stops at {base:#x}", self.name);
+            self.settle();
+        }
         base
+    }
+
+    /// Makes everything stable when the last queue has stopped: the other backend of a migration, which
+    /// uses the same file, begins when this one has answered.
+    fn settle(&mut self) {
+        if self.queues.iter().any(|queue| queue.ring.is_some()) {
+            return;
+        }
+        if let Err(error) = self.class.finish() {
+            warning!("{}: what was written is not stable: {error:#}", self.name);
+        }
     }
 
     /// Forgets the driver: everything but what the control socket has set.

@@ -100,7 +100,7 @@ struct Bench {
 
 /// What the sectors of the disk have, and what the memory has where data is.
 static SECTORS: [u8; 64 * 512] = [0x5a; 64 * 512];
-static BUFFERS: [u8; LENGTH - DATA as usize] = [0xa5; LENGTH - DATA as usize];
+static BUFFERS: [u8; 0x30000] = [0xa5; 0x30000];
 
 /// Returns a disk in memory, or one in a file that is written through, by io_uring if there is one.
 fn disk(in_file: bool) -> Blk {
@@ -281,4 +281,24 @@ proptest! {
             }
         })?;
     }
+}
+
+#[test]
+fn what_was_written_is_stable_when_no_queue_runs() {
+    let mut bench = Bench::new(Form::default(), false);
+    let write = Request {
+        kind: RequestKind::Write,
+        data: DATA,
+        length: 1024,
+        elements: 1,
+        status: DATA + 0x1000,
+        act: None,
+    };
+    bench.add(0, &write);
+    bench.device.run(0);
+    assert_eq!(bench.device.class.counters()["unstable_sectors"], 2);
+    bench.device.stop(1);
+    assert_eq!(bench.device.class.counters()["unstable_sectors"], 2);
+    bench.device.stop(0);
+    assert_eq!(bench.device.class.counters()["unstable_sectors"], 0);
 }

@@ -111,3 +111,31 @@ fn a_log_that_is_too_short_ends_the_connection() {
     bench.is_served();
     assert_eq!(marked(&log), [STATUS, DATA]);
 }
+
+#[test]
+fn what_is_held_is_served_before_another_backend_goes_on() {
+    let mut bench = Bench::running("log-held");
+    let hold = json!({ "do": "hold", "count": 2 });
+    bench.host.command("inject", hold);
+    let log = bench.host.give_log(ENOUGH).expect("a log");
+    bench.send();
+    while bench.host.counters()["queues"][0]["waiting"] != 1 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    // Without a migration, it is kept for who goes on with the record.
+    assert_eq!(bench.host.front.get_vring_base(0).expect("a base"), 1);
+    assert_eq!(bench.status(), 0xff);
+
+    bench.accept(FEATURES | LOG_ALL);
+    bench.start(1);
+    bench.host.place(0, 0, Some(GUEST + USED));
+    bench.send();
+    while bench.host.counters()["queues"][0]["waiting"] != 1 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(marked(&log), [RING]);
+    assert_eq!(bench.host.front.get_vring_base(0).expect("a base"), 2);
+    assert_eq!(bench.status(), 0);
+    assert_eq!(marked(&log), [RING, STATUS, DATA]);
+    bench.wait();
+}
