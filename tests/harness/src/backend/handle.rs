@@ -131,8 +131,11 @@ impl Backend {
             }
             command.arg(option).arg(description);
         }
-        let log = format!("backend.{}.log", state.starts);
-        let mut program = Program::spawn_to(&mut command, &self.artefacts.join(log))?;
+        // A test may have several backends.
+        let mut logs = (state.starts..).map(|n| self.artefacts.join(format!("backend.{n}.log")));
+        let log = logs.find(|log| !log.exists());
+        let log = log.context("there are too many logs")?;
+        let mut program = Program::spawn_to(&mut command, &log)?;
         for part in &self.parts {
             if part.option().1 == Some("socket") {
                 program.wait_for(&self.sockets.path().join(part.name()))?;

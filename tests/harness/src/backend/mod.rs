@@ -7,13 +7,20 @@ mod adversary;
 pub mod blk;
 mod files;
 mod handle;
+mod migration;
 mod net;
 mod net_adversary;
 mod switch;
 
 pub use handle::{Backend, Part};
 
-use crate::{blk::driver::IN_TREE, cx::Test};
+use crate::{
+    blk::driver::{IN_TREE, RENAMED},
+    cx::Test,
+    kernel::STOCK,
+    net::rig::Driver::{InTree, Ours},
+};
+use migration::{MANY_MOVES, MOVES};
 
 /// The tests of this group.
 pub const TESTS: &[Test] = &[
@@ -47,6 +54,42 @@ pub const TESTS: &[Test] = &[
     .limit(200),
     Test::new("backend::net_adversary::frames", net_adversary::frames).limit(200),
     Test::new("backend::net_adversary::whole", net_adversary::whole).limit(150),
+    Test::new("backend::migration::of_disks_in_tree", |cx| {
+        migration::of_disks(cx, &IN_TREE, MOVES)
+    })
+    .memory(2048)
+    .limit(400),
+    Test::new("backend::migration::of_disks", |cx| {
+        migration::of_disks(cx, &RENAMED, MOVES)
+    })
+    .kernels(&[STOCK])
+    .memory(2048)
+    .limit(400),
+    Test::new("backend::migration::of_networks_in_tree", |cx| {
+        migration::of_networks(cx, InTree, MOVES)
+    })
+    .memory(2048)
+    .limit(400),
+    Test::new("backend::migration::of_networks", |cx| {
+        migration::of_networks(cx, Ours, MOVES)
+    })
+    .kernels(&[STOCK])
+    .memory(2048)
+    .limit(400),
+    Test::new("backend::migration::of_disks_many_times", |cx| {
+        migration::of_disks(cx, &RENAMED, MANY_MOVES)
+    })
+    .kernels(&[STOCK])
+    .exhaustive()
+    .memory(2048)
+    .limit(600),
+    Test::new("backend::migration::of_networks_many_times", |cx| {
+        migration::of_networks(cx, Ours, MANY_MOVES)
+    })
+    .kernels(&[STOCK])
+    .exhaustive()
+    .memory(2048)
+    .limit(600),
     Test::new("backend::adversary::rings", adversary::rings).limit(240),
     Test::new("backend::adversary::requests", adversary::requests).limit(150),
     Test::new("backend::adversary::config", adversary::config).limit(200),

@@ -56,7 +56,8 @@ pub fn look(guest: &Guest) {
 /// the kernel printed anything.
 fn press_sysrq(guest: &Guest) -> Result<bool> {
     let mut answered = false;
-    let mut console = UnixStream::connect(guest.sockets.path().join("console"))?;
+    let console = lock(&guest.sockets).path().join("console");
+    let mut console = UnixStream::connect(console)?;
     console.set_read_timeout(Some(SYSRQ_SILENCE))?;
     let debug = guest.kernel.is_debug().then_some(SYSRQ_DEBUG_KEYS);
     for &key in debug.into_iter().chain([SYSRQ_KEYS]).flatten() {

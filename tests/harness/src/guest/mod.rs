@@ -9,6 +9,7 @@ mod count;
 mod cpio;
 mod hang;
 mod initramfs;
+mod migrate;
 mod qmp;
 mod root;
 mod stall;
@@ -61,6 +62,8 @@ pub struct Builder {
     stall: Duration,
     /// Where its instructions are counted to: see `count`.
     counts: Option<(PathBuf, Idle)>,
+    /// Where it comes from: see `migrate`.
+    incoming: Option<String>,
 }
 
 impl Builder {
@@ -77,6 +80,7 @@ impl Builder {
             contents: Contents::default(),
             stall: stall::limit(kernel),
             counts: None,
+            incoming: None,
         }
     }
 
@@ -209,7 +213,11 @@ impl Builder {
             .args(["-append", append.trim()])
             .args([
                 "-chardev",
-                &format!("{},logfile={}", socket("console"), log.display()),
+                &format!(
+                    "{},logfile={},logappend=on",
+                    socket("console"),
+                    log.display()
+                ),
             ])
             .args(["-serial", "chardev:console"])
             .args(["-chardev", &socket("agent"), "-serial", "chardev:agent"])
@@ -252,6 +260,9 @@ impl Builder {
             ]);
         }
         command.args(&self.devices);
+        if let Some(incoming) = &self.incoming {
+            command.args(["-incoming", incoming]);
+        }
         command
     }
 
@@ -291,22 +302,15 @@ impl Builder {
 
     /// Starts the guest.
     fn start(&self, artefacts: &Path) -> Result<Arc<Guest>> {
-        let sockets = Scratch::new()?;
-        self.write_initrd(&sockets.path().join("initrd"))?;
         let log = artefacts.join(format!("{}.serial.log", self.name));
         let _ = fs::remove_file(&log);
-        let messages = artefacts.join(format!("{}.qemu.log", self.name));
-
         let started = Instant::now();
-        let mut qemu = Program::spawn_to(&mut self.command(sockets.path(), &log), &messages)?;
-        let failed = |what: anyhow::Error| {
-            let text = fs::read_to_string(&messages).unwrap_or_default();
-            what.context(format!("QEMU does not start: {}", text.trim()))
-        };
-        let mut connect = |name: &str| qemu.connect(&sockets.path().join(name));
-        let qmp = connect("qmp").and_then(Qmp::new).map_err(failed)?;
-        let agent = Agent::new(connect("agent").map_err(failed)?);
-
+        let Machine {
+            qemu,
+            qmp,
+            agent,
+            sockets,
+        } = self.launch(&log, &artefacts.join(format!("{}.qemu.log", self.name)))?;
         let guest = Arc::new(Guest {
             name: self.name.clone(),
             kernel: self.kernel.clone(),
@@ -319,10 +323,30 @@ impl Builder {
             agent: Mutex::new(agent),
             started,
             boot_time: Mutex::new(Duration::ZERO),
-            sockets,
+            sockets: Mutex::new(sockets),
         });
         lock(&GUESTS).push(Arc::downgrade(&guest));
         Ok(guest)
+    }
+
+    /// Starts QEMU; the console of the guest goes to file `log`, what QEMU says to `messages`.
+    fn launch(&self, log: &Path, messages: &Path) -> Result<Machine> {
+        let sockets = Scratch::new()?;
+        self.write_initrd(&sockets.path().join("initrd"))?;
+        let mut qemu = Program::spawn_to(&mut self.command(sockets.path(), log), messages)?;
+        let failed = |what: anyhow::Error| {
+            let text = fs::read_to_string(messages).unwrap_or_default();
+            what.context(format!("QEMU does not start: {}", text.trim()))
+        };
+        let mut connect = |name: &str| qemu.connect(&sockets.path().join(name));
+        let qmp = connect("qmp").and_then(Qmp::new).map_err(failed)?;
+        let agent = Agent::new(connect("agent").map_err(failed)?);
+        Ok(Machine {
+            qemu,
+            qmp,
+            agent,
+            sockets,
+        })
     }
 
     /// Sets up a guest that has booted.
@@ -359,6 +383,14 @@ impl Builder {
     }
 }
 
+/// A QEMU that runs, and the ways to talk to it, and to its guest.
+struct Machine {
+    qemu: Program,
+    qmp: Qmp,
+    agent: Agent,
+    sockets: Scratch,
+}
+
 /// A guest that has booted. It is killed when its last owner drops it.
 pub struct Guest {
     name: String,
@@ -374,7 +406,7 @@ pub struct Guest {
     agent: Mutex<Agent>,
     started: Instant,
     boot_time: Mutex<Duration>,
-    sockets: Scratch,
+    sockets: Mutex<Scratch>,
 }
 
 impl Guest {
