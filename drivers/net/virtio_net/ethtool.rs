@@ -173,7 +173,7 @@ impl Ethtool for Nic {
         extack: &mut Extack<'_>,
         rtnl: &Rtnl,
     ) -> Result {
-        if rings.tx <= super::transmit::ROOM || rings.rx == 0 {
+        if rings.tx <= super::transmit::ROOM || rings.rx < data.least_rx()? {
             extack.set(c"a ring must have room for the longest frame");
             return Err(EINVAL);
         }

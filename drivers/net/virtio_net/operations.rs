@@ -8,7 +8,8 @@ use super::{
     receive::{
         Rx,
         RxQueue,
-        RxSettings, //
+        RxSettings,
+        WHOLE, //
     },
     rings::{
         Rings,
@@ -200,11 +201,23 @@ impl<'bound> Data<'bound> {
         Ok(())
     }
 
-    fn napi(&self, ring: RxRing<'bound>) -> Result<Napi<'bound>> {
-        let settings = RxSettings {
+    fn rx_settings(&self) -> Result<RxSettings> {
+        Ok(RxSettings {
             rules: RxRules::new(self.features),
             longest: self.shape.longest_frame(self.shape.mtu(self.vdev)?.1),
-        };
+        })
+    }
+
+    /// Returns how many places a ring from the device has to have, so that the longest frame has room.
+    pub(crate) fn least_rx(&self) -> Result<u32> {
+        Ok(match self.mode {
+            ReceiveMode::Big => 1,
+            _ => self.rx_settings()?.pieces(WHOLE),
+        })
+    }
+
+    fn napi(&self, ring: RxRing<'bound>) -> Result<Napi<'bound>> {
+        let settings = self.rx_settings()?;
         let mut napi = Napi::Rx(match self.mode {
             ReceiveMode::Big => Rx::Big(RxQueue::new(settings)),
             _ => Rx::Single(RxQueue::new(settings)),

@@ -45,7 +45,7 @@ use virtio_wire::net::{
 const HALF: u32 = 2048;
 
 /// A page.
-const WHOLE: u32 = 4096;
+pub(crate) const WHOLE: u32 = 4096;
 
 /// How many buffers are taken out of a ring at most before it is filled again.
 const LAG: usize = 32;
@@ -67,6 +67,19 @@ pub(crate) struct RxSettings {
     pub(crate) longest: u32,
 }
 
+impl RxSettings {
+    /// Returns how many bytes of memory the longest frame takes.
+    fn needed(&self) -> u32 {
+        u32::try_from(self.rules.kind().length()).unwrap_or(0) + self.longest
+    }
+
+    /// Returns how many pieces of a size the longest frame takes. A device may wait until a ring has as
+    /// many, and take nothing else meanwhile.
+    pub(crate) fn pieces(&self, size: u32) -> u32 {
+        self.needed().div_ceil(size - SHARED_INFO)
+    }
+}
+
 /// One queue, in the mode of the device.
 pub(crate) enum Rx<'bound> {
     /// Frames are in one piece, or in as many as it takes.
@@ -82,6 +95,8 @@ pub(crate) struct RxQueue<'bound, const N: usize> {
     /// Buffers without memory. There is room for all that there are.
     slots: KVec<RxSlot<'bound, N>>,
     settings: RxSettings,
+    /// How long pieces are at least.
+    least: u32,
     /// The average length of frames, times [`WEIGHT`].
     average: u32,
 }
@@ -111,6 +126,7 @@ impl<'bound, const N: usize> RxQueue<'bound, N> {
             pool: None,
             slots: KVec::new(),
             settings,
+            least: WHOLE,
             average: 0,
         }
     }
@@ -118,6 +134,11 @@ impl<'bound, const N: usize> RxQueue<'bound, N> {
     /// Gives the queue a ring, which is empty.
     pub(crate) fn set_ring(&mut self, ring: Ring<'bound, N>) -> Result {
         let size = ring.size();
+        self.least = if N > 1 || size < self.settings.pieces(HALF) {
+            WHOLE
+        } else {
+            HALF
+        };
         let pool = ring.page_pool(PagePoolOptions::new(size))?;
         self.slots = KVec::with_capacity(usize::try_from(size)?, GFP_KERNEL)?;
         for _ in 0..size {
@@ -158,18 +179,17 @@ impl<'bound, const N: usize> RxQueue<'bound, N> {
 
     /// Returns how long pieces are.
     fn piece(&self) -> u32 {
-        if N > 1 || self.average / WEIGHT > HALF - SHARED_INFO {
+        if self.average / WEIGHT > HALF - SHARED_INFO {
             WHOLE
         } else {
-            HALF
+            self.least
         }
     }
 
     /// Adds buffers until the ring is full. Returns whether there was enough memory.
     pub(crate) fn fill(&mut self, stats: &RxStats, context: Context) -> bool {
         let size = self.piece();
-        let header = u32::try_from(self.settings.rules.kind().length()).unwrap_or(0);
-        let needed = header + self.settings.longest;
+        let needed = self.settings.needed();
         let (Some(ring), Some(pool)) = (&mut self.ring, &mut self.pool) else {
             return true;
         };

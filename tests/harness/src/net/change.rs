@@ -143,6 +143,7 @@ pub fn goes_on(cx: &mut Cx, flavour: &str, driver: Driver) -> Result<()> {
             "ip link set {nic} mtu 1500 address 52:54:00:09:00:00; up {nic}"
         ))?;
     }
+    cx.case("small_rings", |_| small_rings(&guest, &nic, driver));
     cx.case("link", |_| link(&guest, &nic));
     cx.case("name_space", |_| name_space(&guest, &nic));
     cx.case("bridge", |_| bridge(&guest, &lan, &nic));
@@ -159,6 +160,27 @@ pub fn goes_on(cx: &mut Cx, flavour: &str, driver: Driver) -> Result<()> {
     });
     guest.sh(&format!("rmmod {}", driver.module()))?;
     cx.end(&guest)
+}
+
+/// Whatever ring a driver takes has room for the longest frames; the kernel's own takes some that have
+/// not, and then receives nothing at all.
+fn small_rings(guest: &Guest, nic: &str, driver: Driver) -> Result<()> {
+    let result = guest.sh(&format!(
+        "for i in 64 32 16 8 4 2 1; do
+             ethtool -G {nic} rx $i || {{ echo refused; break; }}
+             timeout 20 netcheck tcp {PEER} --down 20000000 || {{ echo hangs at $i; break; }}
+             echo takes $i
+         done"
+    ));
+    guest.sh(&format!("ethtool -G {nic} rx 256"))?;
+    works(guest)?;
+    let said = result?;
+    let end = match driver {
+        Driver::Ours => "refused",
+        Driver::InTree => "hangs at 16",
+    };
+    ensure!(said.contains("takes 32") && said.contains(end), "{said}");
+    Ok(())
 }
 
 /// The link is cut, and comes again; the interface knows.
