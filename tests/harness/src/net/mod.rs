@@ -39,7 +39,7 @@ pub const TESTS: &[Test] = &[
     })
     .trees(&[DEBUG])
     .exhaustive()
-    .limit(300),
+    .limit(600),
     Test::new("net::data::arrives_stock", |cx| {
         data::arrives(cx, STOCK, Ours)
     })
@@ -55,7 +55,7 @@ pub const TESTS: &[Test] = &[
     })
     .kernels(&[DEBUG])
     .exhaustive()
-    .limit(300),
+    .limit(600),
     Test::new("net::offload::is_switched_in_tree_stock", |cx| {
         offload::is_switched(cx, STOCK, InTree)
     })
@@ -108,7 +108,7 @@ pub const TESTS: &[Test] = &[
     })
     .trees(&[DEBUG])
     .exhaustive()
-    .limit(300),
+    .limit(600),
     Test::new("net::change::goes_on_stock", |cx| {
         change::goes_on(cx, STOCK, Ours)
     })
@@ -119,7 +119,7 @@ pub const TESTS: &[Test] = &[
     })
     .kernels(&[DEBUG])
     .exhaustive()
-    .limit(300),
+    .limit(600),
     Test::new("net::life::comes_and_goes_in_tree_stock", |cx| {
         life::comes_and_goes(cx, STOCK, InTree, UNLOADS)
     })
