@@ -47,8 +47,18 @@ const HALF: u32 = 2048;
 /// A page.
 pub(crate) const WHOLE: u32 = 4096;
 
+/// If the device puts frames together, a piece is 2 to the power of this pages,
+const LONG_ORDER: u32 = 2;
+const LONG: u32 = WHOLE << LONG_ORDER;
+
+/// for frames that are longer than this on average,
+const LONG_FROM: u32 = LONG / 2;
+
+/// and a ring has so many of them at most, which is enough.
+const LONG_PLACES: u32 = 128;
+
 /// How many buffers are taken out of a ring at most before it is filled again.
-const LAG: usize = 32;
+const LAG: u32 = 32;
 
 /// Frames weigh one in so many in the average of their lengths.
 const WEIGHT: u32 = 64;
@@ -91,14 +101,86 @@ pub(crate) enum Rx<'bound> {
 /// One queue.
 pub(crate) struct RxQueue<'bound, const N: usize> {
     ring: Option<Ring<'bound, N>>,
-    pool: Option<PagePool<'bound>>,
-    /// Buffers without memory. There is room for all that there are.
-    slots: KVec<RxSlot<'bound, N>>,
+    store: Option<Store<'bound, N>>,
+    /// For long frames, if there can be any.
+    long: Option<Store<'bound, N>>,
     settings: RxSettings,
     /// How long pieces are at least.
     least: u32,
     /// The average length of frames, times [`WEIGHT`].
     average: u32,
+}
+
+/// Where memory comes from.
+struct Store<'bound, const N: usize> {
+    pool: PagePool<'bound>,
+    /// Buffers without memory. There is room for all that there are.
+    slots: KVec<RxSlot<'bound, N>>,
+}
+
+impl<'bound, const N: usize> Store<'bound, N> {
+    /// Makes as many buffers as there are places.
+    fn new(ring: &Ring<'bound, N>, places: u32, order: u32) -> Result<Self> {
+        let pool = ring.page_pool(PagePoolOptions::new(places).order(order))?;
+        let mut slots = KVec::with_capacity(usize::try_from(places)?, GFP_KERNEL)?;
+        for _ in 0..places {
+            slots.push(RxSlot::new(&pool, GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        Ok(Self { pool, slots })
+    }
+
+    #[inline(never)]
+    fn fill_long(&mut self, ring: &mut Ring<'bound, N>, needed: u32, context: Context) -> bool {
+        self.fill(ring, LONG, needed, context)
+    }
+
+    /// Adds buffers of pieces of a size, as long as there are any, and room in the ring. Returns whether
+    /// there was enough memory.
+    #[inline(always)]
+    fn fill(
+        &mut self,
+        ring: &mut Ring<'bound, N>,
+        size: u32,
+        needed: u32,
+        context: Context,
+    ) -> bool {
+        let Self { pool, slots } = self;
+        for _ in 0..ring.free() {
+            let Some(slot) = slots.pop() else {
+                break;
+            };
+            let buffer = if N > 1 {
+                slot.fill_all(Filler {
+                    pool,
+                    size,
+                    left: needed,
+                    is_first: true,
+                })
+            } else {
+                match first_piece(pool, size) {
+                    Some(piece) => slot.fill(piece).map_err(|(slot, _)| slot),
+                    None => Err(slot),
+                }
+            };
+            let buffer = match buffer {
+                Ok(buffer) => buffer,
+                Err(slot) => {
+                    keep(slots, slot);
+                    return false;
+                }
+            };
+            // A buffer that has too little room is not added: the device may count on more.
+            if N > 1 && buffer.writable_len() < needed {
+                keep(slots, buffer.cancel().0);
+                return false;
+            }
+            if let Err(error) = ring.add(buffer, context) {
+                keep(slots, error.buffer.cancel().0);
+                break;
+            }
+        }
+        true
+    }
 }
 
 /// Why a frame was dropped.
@@ -123,8 +205,8 @@ impl<'bound, const N: usize> RxQueue<'bound, N> {
     pub(crate) fn new(settings: RxSettings) -> Self {
         Self {
             ring: None,
-            pool: None,
-            slots: KVec::new(),
+            store: None,
+            long: None,
             settings,
             least: WHOLE,
             average: 0,
@@ -139,13 +221,12 @@ impl<'bound, const N: usize> RxQueue<'bound, N> {
         } else {
             HALF
         };
-        let pool = ring.page_pool(PagePoolOptions::new(size))?;
-        self.slots = KVec::with_capacity(usize::try_from(size)?, GFP_KERNEL)?;
-        for _ in 0..size {
-            self.slots
-                .push(RxSlot::new(&pool, GFP_KERNEL)?, GFP_KERNEL)?;
-        }
-        self.pool = Some(pool);
+        self.store = Some(Store::new(&ring, size, 0)?);
+        self.long = if N == 1 && self.settings.longest > LONG {
+            Some(Store::new(&ring, size.min(LONG_PLACES), LONG_ORDER)?)
+        } else {
+            None
+        };
         self.ring = Some(ring);
         Ok(())
     }
@@ -172,64 +253,39 @@ impl<'bound, const N: usize> RxQueue<'bound, N> {
     /// Drops what the device had, after it was reset.
     pub(crate) fn drain(&mut self) -> Result {
         let result = self.ring.take().map_or(Ok(()), |mut ring| ring.drain(drop));
-        self.slots = KVec::new();
-        self.pool = None;
+        self.store = None;
+        self.long = None;
         result
     }
 
-    /// Returns how long pieces are.
+    /// Returns how long frames are on average.
+    fn average(&self) -> u32 {
+        self.average / WEIGHT
+    }
+
+    /// Returns how long pieces are, but for long frames.
     fn piece(&self) -> u32 {
-        if self.average / WEIGHT > HALF - SHARED_INFO {
+        if self.average() > HALF - SHARED_INFO {
             WHOLE
         } else {
             self.least
         }
     }
 
-    /// Adds buffers until the ring is full. Returns whether there was enough memory.
+    /// Adds buffers until the ring is full, or has enough. Returns whether there was enough memory.
     pub(crate) fn fill(&mut self, stats: &RxStats, context: Context) -> bool {
         let size = self.piece();
         let needed = self.settings.needed();
-        let (Some(ring), Some(pool)) = (&mut self.ring, &mut self.pool) else {
+        let is_long = self.average() > LONG_FROM;
+        let (Some(ring), Some(store)) = (&mut self.ring, &mut self.store) else {
             return true;
         };
-        let mut added = false;
-        let mut enough = true;
-        while let Some(slot) = self.slots.pop() {
-            let buffer = if N > 1 {
-                slot.fill_all(Filler {
-                    pool,
-                    size,
-                    left: needed,
-                    is_first: true,
-                })
-            } else {
-                match first_piece(pool, size) {
-                    Some(piece) => slot.fill(piece).map_err(|(slot, _)| slot),
-                    None => Err(slot),
-                }
-            };
-            let buffer = match buffer {
-                Ok(buffer) => buffer,
-                Err(slot) => {
-                    keep(&mut self.slots, slot);
-                    enough = false;
-                    break;
-                }
-            };
-            // A buffer that has too little room is not added: the device may count on more.
-            if N > 1 && buffer.writable_len() < needed {
-                keep(&mut self.slots, buffer.cancel().0);
-                enough = false;
-                break;
-            }
-            if let Err(error) = ring.add(buffer, context) {
-                keep(&mut self.slots, error.buffer.cancel().0);
-                break;
-            }
-            added = true;
-        }
-        if added && ring.kick() {
+        let before = ring.outstanding();
+        let long = self.long.as_mut().filter(|_| is_long);
+        // If there is none of that, single pages are better than nothing.
+        let enough = long.is_some_and(|long| long.fill_long(ring, needed, context))
+            || store.fill(ring, size, needed, context);
+        if ring.outstanding() > before && ring.kick() {
             stats.kicks.increment();
         }
         enough
@@ -272,7 +328,7 @@ impl<'bound, const N: usize> RxQueue<'bound, N> {
 
         let idle = count < poll.budget();
         let mut enough = true;
-        if idle || self.slots.len() >= LAG {
+        if idle || self.ring.as_ref().is_some_and(|ring| ring.free() >= LAG) {
             enough = self.fill(stats, Context::Atomic);
         }
         if idle && poll.complete(count) {
@@ -301,7 +357,11 @@ impl<'bound, const N: usize> RxQueue<'bound, N> {
             return Ok(None);
         };
         let (slot, pieces, written) = used.take();
-        keep(&mut self.slots, slot);
+        match (&mut self.long, &mut self.store) {
+            (Some(long), _) if slot.is_of(&long.pool) => keep(&mut long.slots, slot),
+            (_, Some(store)) => keep(&mut store.slots, slot),
+            _ => {}
+        }
         Ok(Some((pieces, written)))
     }
 

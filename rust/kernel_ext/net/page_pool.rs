@@ -83,6 +83,12 @@ impl PoolUser<'_> {
         frag.pool == self.pool
     }
 
+    /// Tells whether this is a user of the same pool.
+    #[inline]
+    pub(crate) fn is(&self, other: &PoolUser<'_>) -> bool {
+        self.pool == other.pool
+    }
+
     /// Returns the device for which the memory is mapped, or null.
     #[inline]
     pub(crate) fn device(&self) -> *mut bindings::device {
@@ -464,10 +470,8 @@ mod tests {
         let mut target = [0; 128];
 
         assert_eq!(first.capacity(), 128);
-        assert_eq!(
-            second.start().addr().get() - first.start().addr().get(),
-            128
-        );
+        let distance = second.start().addr().get() - first.start().addr().get();
+        assert_eq!(distance, 128);
         first.write(0, &[1; 128])?;
         second.write(0, &[2; 128])?;
         first.read(0, &mut target)?;
@@ -525,8 +529,7 @@ mod tests {
         for _ in 0..1000 {
             let piece = pool.alloc(1500).ok_or(ENOMEM)?;
             let other = pool.alloc(1500).ok_or(ENOMEM)?;
-            drop(piece);
-            drop(other);
+            drop((piece, other));
         }
 
         assert!(pages > 0);
@@ -539,9 +542,7 @@ mod tests {
         let mut pool = pool()?;
         let piece = pool.alloc(PAGE).ok_or(ENOMEM)?;
         let start = piece.start();
-
         pool.recycle(piece);
-
         assert_eq!(pool.alloc(PAGE).ok_or(ENOMEM)?.start(), start);
         Ok(())
     }
@@ -565,9 +566,7 @@ mod tests {
     fn a_piece_outlives_its_pool() -> Result {
         let mut pool = pool()?;
         let mut piece = pool.alloc(PAGE).ok_or(ENOMEM)?;
-
         drop(pool);
-
         piece.write(0, &[1])?;
         Ok(())
     }

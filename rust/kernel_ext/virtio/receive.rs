@@ -90,6 +90,12 @@ impl<'bound, const N: usize> RxSlot<'bound, N> {
         Ok(Self(place))
     }
 
+    /// Tells whether the slot is one for pieces of this pool.
+    #[inline]
+    pub fn is_of(&self, pool: &PagePool<'_>) -> bool {
+        self.0.user.is(pool.user())
+    }
+
     /// Fills the slot with one piece.
     ///
     /// # Errors
@@ -433,6 +439,7 @@ mod tests {
         let mut other = self::pool()?;
         let slot = RxSlot::<'_, 2>::new(&pool, GFP_KERNEL)?;
 
+        assert!(slot.is_of(&pool) && !slot.is_of(&other));
         let Err((slot, _)) = slot.fill(piece(&mut other, 1, 10)?) else {
             return Err(EINVAL);
         };
