@@ -135,16 +135,17 @@ fn result(text: &str) -> Option<(bool, &str)> {
     Some((passed, rest.trim_start_matches("- ")))
 }
 
-/// Splits "name # SKIP reason".
+/// Splits "name # SKIP reason". What is expected to fail tells as little as what did not run.
 fn split_directive(text: &str) -> (String, Option<String>) {
-    match text.split_once('#') {
-        Some((name, directive)) if directive.trim_start().starts_with("SKIP") => {
-            let reason = directive.trim_start().trim_start_matches("SKIP").trim();
-            (name.trim().to_owned(), Some(reason.to_owned()))
-        }
-        Some((name, _)) => (name.trim().to_owned(), None),
-        None => (text.trim().to_owned(), None),
-    }
+    let Some((name, directive)) = text.split_once('#') else {
+        return (text.trim().to_owned(), None);
+    };
+    let directive = directive.trim_start();
+    let reason = ["SKIP", "XFAIL"]
+        .iter()
+        .find_map(|word| directive.strip_prefix(word));
+    let reason = reason.map(|reason| reason.trim().to_owned());
+    (name.trim().to_owned(), reason)
 }
 
 fn strip_time(line: &str) -> &str {
@@ -168,11 +169,12 @@ mod tests {
 [    5.200000]     KTAP version 1
 [    5.200000]     # Subtest: suite
 [    5.200000]     # module: m
-[    5.200000]     1..3
+[    5.200000]     1..4
 [    5.200000]     ok 1 first
 [    5.200000]     # second: EXPECTATION FAILED at x.rs:3
 [    5.200000]     not ok 2 second
 [    5.200000]     ok 3 third # SKIP no such thing
+[    5.200000]     ok 4 fourth # XFAIL not yet
 [    5.200000] # suite: pass:1 fail:1 skip:1 total:3
 [    5.200000] not ok 1 suite
 ";
@@ -182,7 +184,10 @@ mod tests {
         let cases = parse(LOG).expect("KTAP");
 
         let names: Vec<_> = cases.iter().map(|case| case.name.as_str()).collect();
-        assert_eq!(names, ["suite.first", "suite.second", "suite.third"]);
+        assert_eq!(
+            names,
+            ["suite.first", "suite.second", "suite.third", "suite.fourth"]
+        );
         assert_eq!(cases[0].outcome, Outcome::Passed);
         assert!(
             matches!(&cases[1].outcome, Outcome::Failed(notes) if notes.contains("EXPECTATION"))

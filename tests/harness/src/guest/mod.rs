@@ -47,6 +47,15 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(60);
 /// The guests of this process, for whoever looks into a hang.
 static GUESTS: Mutex<Vec<Weak<Guest>>> = Mutex::new(Vec::new());
 
+/// A directory that a guest sees.
+#[derive(Clone, Debug)]
+struct Share {
+    directory: PathBuf,
+    tag: String,
+    /// What QEMU is told beside the rest.
+    options: &'static str,
+}
+
 /// A guest to be.
 #[derive(Clone, Debug)]
 pub struct Builder {
@@ -56,7 +65,7 @@ pub struct Builder {
     cpus: u32,
     devices: Vec<String>,
     append: Vec<String>,
-    shares: Vec<(PathBuf, String)>,
+    shares: Vec<Share>,
     contents: Contents,
     /// How long it may take to boot, before it is booted again.
     stall: Duration,
@@ -169,7 +178,21 @@ impl Builder {
 
     /// Shares a directory of the host: it is on `/mnt/TAG` of the guest.
     pub fn share(mut self, directory: &Path, tag: &str) -> Self {
-        self.shares.push((directory.to_owned(), tag.to_owned()));
+        self.shares.push(Share {
+            directory: directory.to_owned(),
+            tag: tag.to_owned(),
+            options: "",
+        });
+        self.kernel_module("9pnet_virtio").kernel_module("9p")
+    }
+
+    /// Shows it the toolbox: that is on `/mnt/toolbox`, and cannot be written.
+    pub fn toolbox(mut self) -> Self {
+        self.shares.push(Share {
+            directory: PathBuf::from("/"),
+            tag: "toolbox".to_owned(),
+            options: ",readonly=on",
+        });
         self.kernel_module("9pnet_virtio").kernel_module("9p")
     }
 
@@ -250,12 +273,14 @@ impl Builder {
         } else {
             command.args(["-machine", "q35"]);
         }
-        for (directory, tag) in &self.shares {
+        for share in &self.shares {
             command.args([
                 "-virtfs",
                 &format!(
-                    "local,path={},mount_tag={tag},security_model=none,multidevs=remap",
-                    directory.display()
+                    "local,path={},mount_tag={},security_model=none,multidevs=remap{}",
+                    share.directory.display(),
+                    share.tag,
+                    share.options
                 ),
             ]);
         }
@@ -352,7 +377,7 @@ impl Builder {
     /// Sets up a guest that has booted.
     fn prepare(&self, guest: Arc<Guest>) -> Result<Arc<Guest>> {
         *lock(&guest.boot_time) = guest.started.elapsed();
-        for (_, tag) in &self.shares {
+        for Share { tag, .. } in &self.shares {
             guest.sh(&format!(
                 "modprobe 9pnet_virtio && modprobe 9p && mkdir -p /mnt/{tag} &&
                  mount -t 9p -o trans=virtio,version=9p2000.L {tag} /mnt/{tag}"

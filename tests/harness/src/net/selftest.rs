@@ -3,6 +3,8 @@
 //! The kernel's own tests of network devices, from its source: what passes with its own driver passes
 //! with ours.
 
+mod drivers;
+
 use super::{
     lan::Lan,
     rig::{self, Driver},
@@ -15,9 +17,26 @@ use anyhow::{Context, Result, ensure};
 use std::{collections::BTreeSet, fs};
 
 /// The tests of this file.
-pub const TESTS: &[Test] = &[Test::new("net::selftest::netdevice", netdevice)
+pub const TESTS: &[Test] = &[
+    Test::new("net::selftest::netdevice", netdevice)
+        .kernels(&[STOCK])
+        .limit(120),
+    Test::new("net::selftest::drivers", |cx| {
+        drivers::are_passed(cx, drivers::SHORT)
+    })
     .kernels(&[STOCK])
-    .limit(120)];
+    .memory(1536)
+    .alone()
+    .limit(900),
+    Test::new("net::selftest::long_drivers", |cx| {
+        drivers::are_passed(cx, drivers::LONG)
+    })
+    .kernels(&[STOCK])
+    .memory(1536)
+    .alone()
+    .exhaustive()
+    .limit(3000),
+];
 
 /// Where it is in the kernel's source.
 const NETDEVICE: &str = "tools/testing/selftests/net/netdevice.sh";
