@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 FLAVOUR ?= 7.3-amd64
 
 targets := modules modules_install test-modules clippy doc rust-analyzer check test \
-	   test-all run shell cost cost-blk cost-net bench bench-quick harness kernels update
+	   test-all run shell cost cost-blk cost-net bench bench-quick bench-rings harness kernels update
 
 .PHONY: help clean distclean $(targets)
 
@@ -46,6 +46,7 @@ distclean: clean
 ##   make cost-blk         count those of a request to a disk, compared with the kernel's driver
 ##   make cost-net         count those of a frame, compared with the kernel's driver
 ##   make bench            have both drivers race: what programs reach with each; bench-quick is shorter
+##   make bench-rings      measure the backend's rings and switch alone, on a core of this machine
 ##   make check            every gate: format, lints, documentation, spelling, commits, ...
 ##   make clippy           lint the modules
 ##   make doc              document the support crate, in build/<kernel release>-doc/rust/doc
@@ -151,6 +152,9 @@ bench: modules harness
 
 bench-quick: modules harness
 	@$(harness) bench --rounds 2 '4k randread qd32' 'nic tcp out'
+
+bench-rings:
+	+@cd tests && $(cargo) bench --locked --package backend
 
 shell: modules
 	@scripts/guest-shell $(FLAVOUR)

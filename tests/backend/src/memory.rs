@@ -382,7 +382,7 @@ impl Area {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::{cell::Cell, os::unix::fs::FileExt};
 

@@ -10,6 +10,7 @@ mod handle;
 mod migration;
 mod net;
 mod net_adversary;
+mod rings;
 mod switch;
 
 pub use handle::{Backend, Part};
@@ -90,6 +91,10 @@ pub const TESTS: &[Test] = &[
     .exhaustive()
     .memory(2048)
     .limit(600),
+    Test::new("backend::rings::are_fast", rings::are_fast)
+        .kernels(&[])
+        .exhaustive()
+        .limit(900),
     Test::new("backend::adversary::rings", adversary::rings).limit(240),
     Test::new("backend::adversary::requests", adversary::requests).limit(150),
     Test::new("backend::adversary::config", adversary::config).limit(200),

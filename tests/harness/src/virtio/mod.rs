@@ -10,7 +10,7 @@ mod mapped;
 pub mod power;
 mod reset;
 mod rng;
-mod wire;
+pub mod wire;
 mod witness;
 mod wrap;
 
