@@ -56,6 +56,7 @@ impl PageLog {
     }
 
     /// Returns whether writes are logged.
+    #[inline]
     pub fn is_on(&self) -> bool {
         self.on.load(Ordering::Acquire)
     }
@@ -103,10 +104,15 @@ impl PageLog {
     }
 
     /// Notes that bytes were written at an address of the guest.
+    #[inline]
     pub fn note(&self, address: u64, length: usize) {
-        if !self.is_on() {
-            return;
+        if self.is_on() {
+            self.note_on(address, length);
         }
+    }
+
+    #[cold]
+    fn note_on(&self, address: u64, length: usize) {
         let Some(before_last) = u64::try_from(length).ok().and_then(|n| n.checked_sub(1)) else {
             return;
         };
@@ -168,7 +174,15 @@ impl Mark {
     }
 
     /// Notes that bytes of the part were written.
+    #[inline]
     pub(super) fn note(&self, at: usize, length: usize) {
+        if self.log.is_on() {
+            self.note_on(at, length);
+        }
+    }
+
+    #[cold]
+    fn note_on(&self, at: usize, length: usize) {
         let at = u64::try_from(at).unwrap_or(u64::MAX);
         if let Some(address) = self.address {
             self.log.note(address.saturating_add(at), length);

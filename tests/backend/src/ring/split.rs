@@ -27,6 +27,8 @@ pub struct Ring {
     indirect: Indirect,
     /// The next buffer to take.
     next: Index,
+    /// What comes behind the buffers that were available when that was last looked at.
+    seen: Index,
     /// The next one to return.
     done: Index,
     /// What `done` was when the driver was asked for the last time.
@@ -57,6 +59,7 @@ impl Ring {
             indirect: setup.indirect(form),
             // The base of a packed ring has more bits.
             next: Index::new(u16::try_from(setup.base & 0xffff).unwrap_or(0)),
+            seen: done,
             done,
             told: done,
             out: 0,
@@ -71,6 +74,7 @@ impl Ring {
             }
             ring.record = Some(record);
         }
+        ring.seen = ring.next;
         Ok(ring)
     }
 
@@ -80,10 +84,13 @@ impl Ring {
             self.out = self.out.saturating_add(1);
             return Ok(Some(buffer));
         }
-        let index = Index::new(self.available.load(INDEX_OFFSET)?);
-        let most = self.size.get().saturating_sub(self.out);
-        if index.advance(self.next, most)? == 0 {
-            return Ok(None);
+        if self.next == self.seen {
+            let index = Index::new(self.available.load(INDEX_OFFSET)?);
+            let most = self.size.get().saturating_sub(self.out);
+            if index.advance(self.next, most)? == 0 {
+                return Ok(None);
+            }
+            self.seen = index;
         }
         let entry = self
             .available
