@@ -300,8 +300,10 @@ impl<'bound, const N: usize> RxQueue<'bound, N> {
         stats: &RxStats,
         poll: &mut Poll<'_, '_, Nic>,
     ) -> Result<(u32, bool)> {
+        let mut before = 0;
         if let Some(ring) = &mut self.ring {
             ring.disable_callback();
+            before = ring.outstanding();
         }
         let mut count = 0;
         let mut bytes = 0u64;
@@ -325,6 +327,8 @@ impl<'bound, const N: usize> RxQueue<'bound, N> {
         }
         stats.packets.add(count.into());
         stats.bytes.add(bytes);
+        let after = self.ring.as_ref().map_or(0, Ring::outstanding);
+        stats.buffers.add(before.saturating_sub(after).into());
 
         let idle = count < poll.budget();
         let mut enough = true;

@@ -28,6 +28,8 @@ pub(crate) struct RxStats {
     pub(crate) drops: Counter,
     pub(crate) kicks: Counter,
     pub(crate) gso_packets: Counter,
+    /// Buffers that the device has used for frames.
+    pub(crate) buffers: Counter,
     /// Frames with a header that cannot be.
     pub(crate) bad_header: Counter,
     /// Frames that are too short, or longer than was negotiated.
@@ -73,6 +75,7 @@ pub(crate) const RX: &[Named<RxStats>] = &[
     ("drops", |stats| &stats.drops),
     ("kicks", |stats| &stats.kicks),
     ("gso_packets", |stats| &stats.gso_packets),
+    ("buffers", |stats| &stats.buffers),
     ("bad_header", |stats| &stats.bad_header),
     ("bad_length", |stats| &stats.bad_length),
     ("bad_buffers", |stats| &stats.bad_buffers),

@@ -11,7 +11,7 @@ use crate::{
     guest::Guest,
     kernel::{DEBUG, STOCK},
 };
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::json;
 use std::{thread, time::Duration};
 
@@ -144,6 +144,9 @@ pub fn goes_on(cx: &mut Cx, flavour: &str, driver: Driver) -> Result<()> {
         ))?;
     }
     cx.case("small_rings", |_| small_rings(&guest, &nic, driver));
+    if driver == Driver::Ours {
+        cx.case("large_pieces", |_| large_pieces(&guest, &nic));
+    }
     cx.case("link", |_| link(&guest, &nic));
     cx.case("name_space", |_| name_space(&guest, &nic));
     cx.case("bridge", |_| bridge(&guest, &lan, &nic));
@@ -180,6 +183,26 @@ fn small_rings(guest: &Guest, nic: &str, driver: Driver) -> Result<()> {
         Driver::InTree => "hangs at 16",
     };
     ensure!(said.contains("takes 32") && said.contains(end), "{said}");
+    Ok(())
+}
+
+/// What the device has put together is received in pieces that are larger than a page.
+fn large_pieces(guest: &Guest, nic: &str) -> Result<()> {
+    let said = guest.sh(&format!(
+        "counts() {{ ethtool -S {nic} | awk '/ rx_(bytes|buffers|gso_packets):/ {{ print $2 }}'; }}
+         before=$(counts) && netcheck tcp {PEER} --down 20000000 && echo && echo $before $(counts)"
+    ))?;
+    let last = said.lines().last().unwrap_or_default();
+    let counts: Vec<u64> = last.split(' ').flat_map(str::parse).collect();
+    let [bytes, gso, buffers, bytes_after, gso_after, buffers_after] = counts[..] else {
+        bail!("{said}");
+    };
+    let (bytes, gso) = (bytes_after - bytes, gso_after - gso);
+    let buffers = buffers_after - buffers;
+    ensure!(
+        gso > 0 && buffers > 0 && bytes / buffers > 2 * 4096,
+        "{bytes} bytes, frames put together {gso}, in {buffers} buffers"
+    );
     Ok(())
 }
 
