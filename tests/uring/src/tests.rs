@@ -189,18 +189,24 @@ fn many_are_in_flight_at_once_and_come_back_as_they_are_done() {
     assert_eq!(uring.in_flight(), 0);
 }
 
+/// Submits a read of 4 bytes from a pipe, and returns both ends: it is done when somebody writes.
+fn submit_read(uring: &mut Uring, memory: &Arc<MmapRegion>) -> (Arc<File>, File) {
+    let (reader, writer) = pipe().expect("a pipe");
+    let reader = Arc::new(File::from(reader));
+    let read = operation(&reader, Kind::Read, 0, vec![piece(memory, 0, 4)]);
+    uring.submit(0, read).expect("to be submitted");
+    (reader, writer.into())
+}
+
 #[test]
 fn who_drops_it_waits() {
     let Some(mut uring) = uring(4) else { return };
     let memory = region(0x1000);
-    let (reader, writer) = pipe().expect("a pipe");
-    let reader = Arc::new(File::from(reader));
-    let read = operation(&reader, Kind::Read, 0, vec![piece(&memory, 0, 4)]);
-    uring.submit(0, read).expect("to be submitted");
+    let (reader, mut writer) = submit_read(&mut uring, &memory);
     uring.launch();
     let late = std::thread::spawn(move || {
         sleep(Duration::from_millis(50));
-        File::from(writer).write_all(b"late").expect("a write");
+        writer.write_all(b"late").expect("a write");
     });
     drop(uring);
     assert_eq!(bytes(&memory, 0, 4), b"late");
@@ -214,21 +220,14 @@ fn who_drops_it_waits() {
 fn a_thread_that_ends_takes_nothing_with_it() {
     let Some(mut uring) = uring(4) else { return };
     let memory = region(0x1000);
-    let (reader, writer) = pipe().expect("a pipe");
-    let read = operation(
-        &Arc::new(File::from(reader)),
-        Kind::Read,
-        0,
-        vec![piece(&memory, 0, 4)],
-    );
-    uring.submit(0, read).expect("to be submitted");
+    let (_, mut writer) = submit_read(&mut uring, &memory);
     let mut uring = std::thread::spawn(move || {
         uring.launch();
         uring
     })
     .join()
     .expect("a thread");
-    File::from(writer).write_all(b"data").expect("a write");
+    writer.write_all(b"data").expect("a write");
     let done = uring.wait();
     done[0].result.as_ref().expect("a read");
     assert_eq!(bytes(&memory, 0, 4), b"data");
@@ -237,11 +236,7 @@ fn a_thread_that_ends_takes_nothing_with_it() {
 #[test]
 fn it_can_be_waited_for() {
     let Some(mut uring) = uring(4) else { return };
-    let memory = region(0x1000);
-    let (reader, writer) = pipe().expect("a pipe");
-    let reader = Arc::new(File::from(reader));
-    let read = operation(&reader, Kind::Read, 0, vec![piece(&memory, 0, 4)]);
-    uring.submit(0, read).expect("to be submitted");
+    let (_, mut writer) = submit_read(&mut uring, &region(0x1000));
     uring.launch();
     let ready = |uring: &Uring, milliseconds: i64| {
         let time = Timespec {
@@ -253,7 +248,7 @@ fn it_can_be_waited_for() {
         matches!(poll(&mut files, Some(&time)), Ok(1))
     };
     assert!(!ready(&uring, 0));
-    File::from(writer).write_all(b"data").expect("a write");
+    writer.write_all(b"data").expect("a write");
     assert!((0..100).any(|_| ready(&uring, 10)));
     assert_eq!(uring.reap().len(), 1);
     assert!(!ready(&uring, 0));

@@ -57,6 +57,15 @@ fn what_a_queue_waits_for_is_told() {
     bench.says("It was stopped: the driver has reset the device, or QEMU is stopped.");
 }
 
+/// Has a request served, and waits until so many are.
+fn serve(bench: &mut Bench, done: u32) {
+    bench.prepare();
+    bench.kick();
+    while bench.host.counters()["queues"][0]["returned"] != done {
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn buffers_are_counted_by_size_and_time() {
     let mut bench = Bench::new("histograms");
@@ -65,11 +74,7 @@ fn buffers_are_counted_by_size_and_time() {
     bench.start(0);
     // They have the same number, and so cannot be out at once.
     for done in 1..=5 {
-        bench.prepare();
-        bench.kick();
-        while bench.host.counters()["queues"][0]["returned"] != done {
-            thread::sleep(Duration::from_millis(5));
-        }
+        serve(&mut bench, done);
     }
     let counters = bench.host.counters();
     let queue = &counters["queues"][0];
@@ -83,11 +88,7 @@ fn buffers_are_counted_by_size_and_time() {
     // From now on the driver does not want to be notified.
     bench.host.write(AVAILABLE, &[1, 0]);
     for done in 6..=7 {
-        bench.prepare();
-        bench.kick();
-        while bench.host.counters()["queues"][0]["returned"] != done {
-            thread::sleep(Duration::from_millis(5));
-        }
+        serve(&mut bench, done);
     }
     let counters = bench.host.counters();
     let queue = &counters["queues"][0];
