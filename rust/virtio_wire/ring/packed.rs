@@ -146,6 +146,7 @@ impl Position {
     /// # Errors
     ///
     /// There are more.
+    #[inline]
     pub fn plus(self, descriptors: u16, size: QueueSize) -> Result<Self, RingError> {
         if descriptors > size.0 {
             return Err(RingError::Advance {
@@ -154,13 +155,13 @@ impl Position {
             });
         }
         // Both are at most 2^15, and the index is less.
-        let sum = self.index.saturating_add(descriptors);
-        Ok(match sum.checked_sub(size.0) {
-            None => Self { index: sum, ..self },
-            Some(index) => Self {
-                index,
-                wrap: !self.wrap,
-            },
+        let sum = self.index.wrapping_add(descriptors);
+        if sum < size.0 {
+            return Ok(Self { index: sum, ..self });
+        }
+        Ok(Self {
+            index: sum.wrapping_sub(size.0),
+            wrap: !self.wrap,
         })
     }
 
@@ -194,22 +195,16 @@ impl Position {
         }
     }
 
-    /// Returns how many descriptors are from `earlier` to here, up to twice the size of the ring.
+    /// Returns how many descriptors are from `earlier` to here; a great number if this comes before.
+    #[inline(always)]
     fn since(self, earlier: Self, size: QueueSize) -> u32 {
-        let size = u32::from(size.0);
-        let count = |position: Self| {
-            let lap = if position.wrap == earlier.wrap {
-                0
-            } else {
-                size
-            };
-            u32::from(position.index).saturating_add(lap)
+        let lap = if self.wrap == earlier.wrap {
+            0
+        } else {
+            u32::from(size.0)
         };
-        let two = size.saturating_mul(2);
-        let sum = count(self).saturating_add(two);
-        sum.saturating_sub(earlier.index.into())
-            .checked_rem(two)
-            .unwrap_or(0)
+        let index = u32::from(self.index).saturating_add(lap);
+        index.checked_sub(earlier.index.into()).unwrap_or(u32::MAX)
     }
 }
 
@@ -259,13 +254,7 @@ impl Event {
         match (flags, event_index) {
             (0, _) => Ok(Self::Always),
             (1, _) => Ok(Self::Never),
-            (2, EventIndex::Negotiated) => {
-                let desc = layout.desc.get();
-                let offset = desc & !EVENT_WRAP;
-                Position::new(offset, desc & EVENT_WRAP != 0, size)
-                    .map(Self::At)
-                    .map_err(|_| RingError::EventOffset(offset))
-            }
+            (2, EventIndex::Negotiated) => Ok(Self::At(layout.position(size)?)),
             _ => Err(RingError::EventFlags(flags)),
         }
     }
@@ -286,12 +275,55 @@ impl Event {
 
     /// Returns whether to notify after so many descriptors from `first` were made available, or
     /// used.
+    #[inline]
     pub fn notifies(self, first: Position, descriptors: u16, size: QueueSize) -> bool {
         match self {
             Self::Always => true,
             Self::Never => false,
             Self::At(position) => position.since(first, size) < u32::from(descriptors),
         }
+    }
+}
+
+impl EventLayout {
+    /// Returns whether to notify the end that says this, as [`Event::notifies`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Event::new`].
+    #[inline]
+    pub fn notifies(
+        self,
+        first: Position,
+        descriptors: u16,
+        size: QueueSize,
+        event_index: EventIndex,
+    ) -> Result<bool, RingError> {
+        // As if an event were made of it; but that is what a driver asks each time.
+        let flags = self.flags.get() & 3;
+        match (flags, event_index) {
+            (0, _) => Ok(true),
+            (1, _) => Ok(false),
+            (2, EventIndex::Negotiated) => {
+                let position = self.position(size)?;
+                Ok(position.since(first, size) < u32::from(descriptors))
+            }
+            _ => Err(RingError::EventFlags(flags)),
+        }
+    }
+
+    /// Returns the descriptor at which to notify.
+    #[inline(always)]
+    fn position(self, size: QueueSize) -> Result<Position, RingError> {
+        let desc = self.desc.get();
+        let offset = desc & !EVENT_WRAP;
+        if offset >= size.0 {
+            return Err(RingError::EventOffset(offset));
+        }
+        Ok(Position {
+            index: offset,
+            wrap: desc & EVENT_WRAP != 0,
+        })
     }
 }
 

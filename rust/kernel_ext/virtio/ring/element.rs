@@ -129,9 +129,11 @@ pub(super) unsafe fn for_each(parts: &Parts, sink: &mut impl Sink) -> Result {
             readable,
             writable,
         } => {
-            let mut lists = lists.iter();
-            for (count, access) in [(readable, Access::Read), (writable, Access::Write)] {
-                for &list in lists.by_ref().take(count as usize) {
+            let (readable, writable) = (readable as usize, writable as usize);
+            let (first, others) = lists.split_at_checked(readable).ok_or(EINVAL)?;
+            let second = others.get(..writable).ok_or(EINVAL)?;
+            for (lists, access) in [(first, Access::Read), (second, Access::Write)] {
+                for &list in lists {
                     let mut next = NonNull::new(list);
                     while let Some(entry) = next {
                         push(Element::Entry(entry), access)?;

@@ -199,25 +199,47 @@ impl Packed {
         let mut chain = Chain::new(&self.memory, id, room, self.added);
         // SAFETY: By the safety requirements.
         if let Err(error) = unsafe { element::for_each(parts, &mut chain) } {
-            chain.give_up();
+            chain.give_up(self.added);
             return Err(error);
         }
         chain.end()
     }
 
-    /// Puts a buffer into the ring in another way than its elements by themselves, if there is one.
+    /// Adds a buffer in another way than its elements by themselves, if there is one.
     ///
     /// # Safety
     ///
-    /// As for [`Packed::add_table`].
+    /// As for [`Packed::add_table`]; and as for [`Drives::add`].
     #[inline(never)]
-    unsafe fn add_other(&mut self, parts: &Parts, id: u16, context: Context) -> Result<Added> {
+    unsafe fn add_other(
+        &mut self,
+        parts: &Parts,
+        id: u16,
+        token: NonNull<c_void>,
+        context: Context,
+    ) -> Result {
         // SAFETY: By the safety requirements.
-        if let Some(added) = unsafe { self.add_table(parts, id, context) } {
-            return Ok(added);
+        let added = match unsafe { self.add_table(parts, id, context) } {
+            Some(added) => added,
+            // SAFETY: By the safety requirements.
+            None => unsafe { self.add_chain(parts, id, 0) }?,
+        };
+        self.give(token, added);
+        Ok(())
+    }
+
+    /// Gives a chain to the device, which is yet to be told of it.
+    #[inline(always)]
+    fn give(&mut self, token: NonNull<c_void>, added: Added) {
+        let Added { count, flags, next } = added;
+        self.places.give_first(count, token);
+        if self.untold == 0 {
+            self.flags = flags;
+        } else {
+            self.memory.set_flags(self.added.index().into(), flags);
         }
-        // SAFETY: By the safety requirements.
-        unsafe { self.add_chain(parts, id, 0) }
+        self.added = next;
+        self.untold = self.untold.wrapping_add(count);
     }
 
     /// Drops the table of a buffer, if it has one.
@@ -250,7 +272,7 @@ impl Packed {
         }
         // The device sees the buffers before the first one is available.
         barrier::write();
-        self.memory.set_flags(self.told.index(), self.flags);
+        self.memory.set_flags(self.told.index().into(), self.flags);
         // It sees that before it says that it is notified of it.
         barrier::full();
         self.places.tell();
@@ -423,27 +445,16 @@ impl Drives for Packed {
         if self.vq.is_broken() {
             return Err(EIO);
         }
-        let mut place = self.places.grow(0);
-        let (id, _) = self.places.extend(&mut place)?;
+        let id = self.places.first_free().ok_or(ENOSPC)?;
+        // INVARIANT: By the safety requirements, the buffer was given up. So it is below.
+        //
         // SAFETY: By the safety requirements.
-        let added = unsafe { self.add_chain(parts, id, self.tables.floor()) };
-        let Added { count, flags, next } = match added {
-            Ok(added) => added,
-            // SAFETY: By the safety requirements.
-            Err(_) => unsafe { self.add_other(parts, id, context) }?,
-        };
-
-        place.occupy(count);
-        // INVARIANT: By the safety requirements, the buffer was given up.
-        self.places.give(place, token);
-        if self.untold == 0 {
-            self.flags = flags;
-        } else {
-            self.memory.set_flags(self.added.index(), flags);
+        if let Ok(added) = unsafe { self.add_chain(parts, id, self.tables.floor()) } {
+            self.give(token, added);
+            return Ok(());
         }
-        self.added = next;
-        self.untold = self.untold.wrapping_add(count);
-        Ok(())
+        // SAFETY: By the safety requirements.
+        unsafe { self.add_other(parts, id, token, context) }
     }
 
     #[inline(always)]
@@ -462,8 +473,9 @@ impl Drives for Packed {
             NotUsed::OutOfRange => Fault::OutOfRange(used.id),
             NotUsed::NotAHead => Fault::NotAHead(used.id),
         })?;
-        let taken = self.taken.plus(count, self.memory.size());
-        self.taken = taken.unwrap_or(self.taken);
+        if let Ok(taken) = self.taken.plus(count, self.memory.size()) {
+            self.taken = taken;
+        }
         if self.interrupts != Interrupts::Off {
             self.set_event(self.taken);
         }

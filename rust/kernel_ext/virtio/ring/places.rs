@@ -85,12 +85,6 @@ impl Growing {
         narrow(self.last)
     }
 
-    /// Makes the chain, which has one descriptor, one of so many that are not from here.
-    #[inline(always)]
-    pub(super) fn occupy(&mut self, count: u16) {
-        self.count = count.into();
-    }
-
     /// Returns how many there are so far.
     #[inline(always)]
     pub(super) fn count(&self) -> u16 {
@@ -187,6 +181,27 @@ impl Places {
         }
         self.first_free = chain.next();
         self.free = self.free.wrapping_sub(chain.count());
+    }
+
+    /// Returns the first free number, if there is one.
+    #[inline(always)]
+    pub(super) fn first_free(&self) -> Option<u16> {
+        (self.free > 0).then_some(self.first_free)
+    }
+
+    /// Gives a chain of `count` descriptors that are not from here to the device, which is yet to be
+    /// told of it, under the first free number. There must be as many.
+    #[inline(always)]
+    pub(super) fn give_first(&mut self, count: u16, token: NonNull<c_void>) {
+        let number = self.first_free;
+        if let Some(head) = self.places.get_mut(usize::from(number)) {
+            head.token = Some(token);
+            head.last = number;
+            head.count = count;
+            head.given = self.now;
+            self.first_free = head.next;
+        }
+        self.free = self.free.wrapping_sub(count);
     }
 
     /// Tells whether the device has the buffer that it says it has used.

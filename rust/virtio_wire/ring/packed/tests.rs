@@ -132,6 +132,31 @@ fn an_event_is_among_the_descriptors() {
 }
 
 #[test]
+fn an_event_need_not_be_taken_to_notify() {
+    let size = size(4);
+    let notifies = |desc, flags, index| {
+        let layout = EventLayout {
+            desc: Le16::new(desc),
+            flags: Le16::new(flags),
+        };
+        layout.notifies(at(3, true), 2, size, index)
+    };
+
+    assert_eq!(notifies(0, 0, EventIndex::Negotiated), Ok(true));
+    assert_eq!(notifies(0, 1, EventIndex::Negotiated), Ok(false));
+    assert_eq!(notifies(0x0000, 2, EventIndex::Negotiated), Ok(true));
+    assert_eq!(notifies(0x8000, 2, EventIndex::Negotiated), Ok(false));
+    assert_eq!(
+        notifies(0, 2, EventIndex::Absent),
+        Err(RingError::EventFlags(2))
+    );
+    assert_eq!(
+        notifies(4, 2, EventIndex::Negotiated),
+        Err(RingError::EventOffset(4))
+    );
+}
+
+#[test]
 fn used_buffers_exist() {
     let with = |id: u16| Descriptor {
         id: id.into(),

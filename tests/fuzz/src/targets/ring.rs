@@ -160,4 +160,5 @@ pub fn packed_event(data: &[u8]) {
         packed::Event::At(position) => written(position),
     };
     assert_eq!(event.notifies(start, number, size), expected);
+    assert_eq!(layout.notifies(start, number, size, index), Ok(expected));
 }

@@ -47,22 +47,23 @@ pub(super) struct Added {
 const STATE: u16 = AVAILABLE | USED;
 
 /// A chain to which elements are added, from a position on. Whatever the state of its other descriptors
-/// is, the device does not come to them before it sees that the first one is available, which it is not.
+/// is, the device does not come to them before it sees that the first one is available, whose flags are
+/// as they were in the round before.
+///
+/// Numbers are wide, so that the compiler keeps each by itself instead of packing them all together.
 pub(super) struct Chain<'a> {
     memory: &'a Memory,
     id: u16,
-    /// How many descriptors are free.
-    room: u16,
-    first: Position,
+    /// How many descriptors there may be, and how many there are so far.
+    room: usize,
+    count: usize,
     /// The next descriptor, and the flag that makes it available.
-    next: u16,
+    next: usize,
     available: u16,
-    count: u16,
-    /// The flags of the first descriptor when it is available.
+    /// The flags of the first descriptor when it is available, and another one follows; 0 before.
     head: u16,
-    /// The last descriptor so far, and its flags if none follows.
+    /// The flags of the last descriptor so far, if none follows.
     last: u16,
-    last_flags: u16,
 }
 
 impl<'a> Chain<'a> {
@@ -72,14 +73,12 @@ impl<'a> Chain<'a> {
         Self {
             memory,
             id,
-            room,
-            first,
-            next: first.index(),
-            available: first.available_flags(),
+            room: room.into(),
             count: 0,
+            next: first.index().into(),
+            available: first.available_flags(),
             head: 0,
             last: 0,
-            last_flags: 0,
         }
     }
 
@@ -93,22 +92,16 @@ impl<'a> Chain<'a> {
         if self.count >= self.room {
             return Err(ENOSPC);
         }
-        self.last = self.next;
-        self.last_flags = flags | self.available;
-        let mut shown = self.last_flags | NEXT;
-        if self.count == 0 {
-            self.head = shown;
-            shown = before(self.available);
+        self.last = flags | self.available;
+        let followed = self.last | NEXT;
+        self.memory.set_element(self.next, address, length, self.id);
+        if self.head == 0 {
+            self.head = followed;
+        } else {
+            self.memory.set_flags(self.next, followed);
         }
-        let descriptor = Descriptor {
-            addr: address.into(),
-            len: length.into(),
-            id: self.id.into(),
-            flags: shown.into(),
-        };
-        self.memory.set_descriptor(self.next, descriptor);
         self.next = self.next.wrapping_add(1);
-        if self.next == self.memory.size().get() {
+        if self.next == usize::from(self.memory.size().get()) {
             self.next = 0;
             self.available ^= STATE;
         }
@@ -123,37 +116,55 @@ impl<'a> Chain<'a> {
     /// `EINVAL` if it has no element.
     #[inline(always)]
     pub(super) fn end(self) -> Result<Added> {
-        let flags = match self.count {
+        let size = self.memory.size();
+        let next = Position::new(narrow(self.next), self.available == AVAILABLE, size);
+        let next = next.map_err(|_| EINVAL)?;
+        let count = self.count();
+        if count > 1 {
+            let last = match self.next {
+                0 => usize::from(size.get()),
+                next => next,
+            };
+            self.memory.set_flags(last.wrapping_sub(1), self.last);
+        }
+        let flags = match count {
             0 => return Err(EINVAL),
-            1 => self.last_flags,
-            _ => {
-                self.memory.set_flags(self.last, self.last_flags);
-                self.head
-            }
+            1 => self.last,
+            _ => self.head,
         };
-        let next = Position::new(self.next, self.available == AVAILABLE, self.memory.size());
-        Ok(Added {
-            count: self.count,
-            flags,
-            next: next.map_err(|_| EINVAL)?,
-        })
+        Ok(Added { count, flags, next })
     }
 
-    /// Gives up: when the device comes there, for another chain, it must not find what is left of this
-    /// one available.
+    /// Returns how many descriptors there are so far.
+    #[inline(always)]
+    fn count(&self) -> u16 {
+        narrow(self.count)
+    }
+
+    /// Gives up a chain that began at `first`: when the device comes there, for another chain, it must
+    /// not find what is left of this one available.
     #[cold]
-    pub(super) fn give_up(self) {
-        for number in 0..self.count {
-            if let Ok(position) = self.first.plus(number, self.memory.size()) {
+    pub(super) fn give_up(self, first: Position) {
+        for number in 0..self.count() {
+            if let Ok(position) = first.plus(number, self.memory.size()) {
                 let flags = before(position.available_flags());
-                self.memory.set_flags(position.index(), flags);
+                self.memory.set_flags(position.index().into(), flags);
             }
         }
     }
 }
 
-/// Returns the flags of a descriptor that is as it was in the round before: used.
+/// Makes the number of a descriptor narrow again.
 #[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a ring has no more descriptors"
+)]
+fn narrow(number: usize) -> u16 {
+    number as u16
+}
+
+/// Returns the flags of a descriptor that is as it was in the round before: used.
 fn before(available: u16) -> u16 {
     if available == AVAILABLE {
         0
@@ -302,7 +313,7 @@ mod tests {
         assert_eq!(added.flags, USED | WRITE);
         assert!(added.next == at(1, false)?);
         assert!(Chain::new(&memory, 2, SIZE, added.next).end().is_err());
-        assert_eq!(ring.flags(), [AVAILABLE | USED, 0, 0, 0]);
+        assert_eq!(ring.flags(), [0, 0, 0, 0]);
         Ok(())
     }
 
@@ -316,7 +327,7 @@ mod tests {
                 chain.add(0x1000, 8, 0)?;
             }
             assert!(chain.add(0x1000, 8, 0) == Err(ENOSPC));
-            chain.give_up();
+            chain.give_up(first);
 
             for number in 0..SIZE {
                 let position = first.plus(number, memory.size()).map_err(|_| EINVAL)?;

@@ -9,21 +9,15 @@ use core::ptr::{
     NonNull, //
 };
 use kernel::prelude::*;
-use virtio_wire::{
-    int::{
-        Le16,
-        Le32, //
-    },
-    ring::packed::{
-        Descriptor,
-        Event,
-        EventIndex,
-        EventLayout,
-        Position,
-        QueueSize,
-        AVAILABLE,
-        USED, //
-    },
+use virtio_wire::ring::packed::{
+    Descriptor,
+    Event,
+    EventIndex,
+    EventLayout,
+    Position,
+    QueueSize,
+    AVAILABLE,
+    USED, //
 };
 
 /// The memory of a packed ring. The device can write to all of it, at any time.
@@ -72,56 +66,71 @@ impl Memory {
 
     /// Returns the place of a descriptor.
     #[inline(always)]
-    fn descriptor(&self, index: u16) -> *mut Descriptor {
-        let index = if index < self.size.get() { index } else { 0 };
+    fn descriptor(&self, index: usize) -> *mut Descriptor {
+        let index = if index < usize::from(self.size.get()) {
+            index
+        } else {
+            0
+        };
         // SAFETY: By the type invariant, there are more than `index`.
-        unsafe { self.descriptors.as_ptr().add(usize::from(index)) }
+        unsafe { self.descriptors.as_ptr().add(index) }
     }
 
-    /// Writes a descriptor that the device has not come to.
+    /// Writes a descriptor that the device has not come to, but for its flags.
     #[inline(always)]
-    pub(super) fn set_descriptor(&self, index: u16, descriptor: Descriptor) {
-        // SAFETY: The pointer is valid for writes.
-        unsafe { self.descriptor(index).write(descriptor) };
+    pub(super) fn set_element(&self, index: usize, address: u64, length: u32, id: u16) {
+        let descriptor = self.descriptor(index);
+        // SAFETY: The pointer is valid for writes, and aligned. So it is below.
+        unsafe { (*descriptor).addr = address.into() };
+        // SAFETY: See above.
+        unsafe { (*descriptor).len = length.into() };
+        // SAFETY: See above.
+        unsafe { (*descriptor).id = id.into() };
     }
 
-    /// Returns the place of the flags of a descriptor.
+    /// Returns the place of the flags of a descriptor, as the device has them.
     #[inline(always)]
-    fn flags(&self, index: u16) -> *mut Le16 {
+    fn flags(&self, index: usize) -> *mut u16 {
         // SAFETY: The pointer is valid.
-        unsafe { &raw mut (*self.descriptor(index)).flags }
+        let flags = unsafe { &raw mut (*self.descriptor(index)).flags };
+        // CAST: `Le16` is a transparent wrapper.
+        flags.cast()
     }
 
     /// Replaces the flags of a descriptor, which may make it available.
     #[inline(always)]
-    pub(super) fn set_flags(&self, index: u16, flags: u16) {
+    pub(super) fn set_flags(&self, index: usize, flags: u16) {
         // SAFETY: The pointer is valid, and aligned. The device may read it meanwhile.
-        unsafe { ptr::write_volatile(self.flags(index), flags.into()) };
+        unsafe { ptr::write_volatile(self.flags(index), flags.to_le()) };
     }
 
     /// Tells whether the device has used a buffer at a position to which it comes next.
     #[inline(always)]
     pub(super) fn is_used(&self, at: Position) -> bool {
         // SAFETY: As above. The device may write it meanwhile.
-        let flags = unsafe { ptr::read_volatile(self.flags(at.index())) };
-        flags.get() & (AVAILABLE | USED) == at.used_flags()
+        let flags = unsafe { ptr::read_volatile(self.flags(at.index().into())) };
+        u16::from_le(flags) & (AVAILABLE | USED) == at.used_flags()
     }
 
     /// Returns what a descriptor tells of a used buffer.
     #[inline(always)]
     pub(super) fn used(&self, index: u16) -> Told {
-        let descriptor = self.descriptor(index);
+        let descriptor = self.descriptor(index.into());
         // SAFETY: The pointer is valid.
         let id = unsafe { &raw const (*descriptor).id };
         // SAFETY: As above.
         let written = unsafe { &raw const (*descriptor).len };
+        // CAST: `Le16` is a transparent wrapper.
+        //
         // SAFETY: It is valid, and aligned. The device may write it meanwhile.
-        let id: Le16 = unsafe { ptr::read_volatile(id) };
+        let id = unsafe { ptr::read_volatile(id.cast::<u16>()) };
+        // CAST: `Le32` is one, too.
+        //
         // SAFETY: As above.
-        let written: Le32 = unsafe { ptr::read_volatile(written) };
+        let written = unsafe { ptr::read_volatile(written.cast::<u32>()) };
         Told {
-            id: id.get().into(),
-            written: written.get(),
+            id: u16::from_le(id).into(),
+            written: u32::from_le(written),
         }
     }
 
@@ -145,8 +154,9 @@ impl Memory {
             flags: low(word >> 16).into(),
         };
         // If it says what cannot be, it is notified.
-        Event::new(layout, self.size, index)
-            .map_or(true, |event| event.notifies(first, count, self.size))
+        layout
+            .notifies(first, count, self.size, index)
+            .unwrap_or(true)
     }
 }
 
