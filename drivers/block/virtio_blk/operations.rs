@@ -155,7 +155,7 @@ impl Operations for Io {
     fn poll(this: Pin<&Data<'_>>, queue: Queue<'_, Self>, batch: &mut CompletionBatch<Self>) {
         let index = queue.index();
         if let Some(queue) = this.queue(index) {
-            this.finish(index, queue.poll_done(), batch);
+            this.finish(queue, index, queue.poll_done(), batch);
         }
     }
 
@@ -167,7 +167,7 @@ impl Operations for Io {
             if done.count > 0 {
                 dev_warn!(this.vdev, "an interrupt was lost\n");
                 let mut batch = CompletionBatch::new();
-                this.finish(index, done, &mut batch);
+                this.finish(queue, index, done, &mut batch);
                 return Expired::Wait;
             }
         }

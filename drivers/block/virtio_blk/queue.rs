@@ -229,6 +229,7 @@ impl<'bound> IoQueue<'bound> {
 }
 
 impl<'bound> Inner<'bound> {
+    #[inline(always)]
     fn add(&mut self, transfer: Transfer<Io>, queue: Option<&Queue<'_, Io>>) -> Added {
         let Some(ring) = &mut self.ring else {
             return Added::Absent(transfer.into_request());
@@ -300,6 +301,7 @@ impl Done {
     }
 
     /// Ends the requests, without a lock.
+    #[inline(always)]
     pub(crate) fn end(
         self,
         queue: &IoQueue<'_>,

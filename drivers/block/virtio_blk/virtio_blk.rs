@@ -179,10 +179,14 @@ impl<'bound> Data<'bound> {
     }
 
     /// Ends what the device has done, and lets others follow.
-    fn finish(&self, index: u32, done: Done, batch: &mut CompletionBatch<Io>) {
-        let Some(queue) = self.queue(index) else {
-            return;
-        };
+    #[inline(always)]
+    fn finish(
+        &self,
+        queue: &IoQueue<'bound>,
+        index: u32,
+        done: Done,
+        batch: &mut CompletionBatch<Io>,
+    ) {
         let (restart, broken) = (done.restart, done.broken);
         if done.count > 0 {
             self.recovery.works();
@@ -359,7 +363,8 @@ impl VirtioBlk {
         };
         let done = queue.take_done();
         let mut batch = CompletionBatch::new();
-        this.finish(u32::try_from(index).unwrap_or(u32::MAX), done, &mut batch);
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        this.finish(queue, index, done, &mut batch);
         // What is in the batch ends with it.
     }
 }
