@@ -45,7 +45,7 @@ distclean: clean
 ##   make cost             count the instructions of the virtio layer, compared with C
 ##   make cost-blk         count those of a request to a disk, compared with the kernel's driver
 ##   make cost-net         count those of a frame, compared with the kernel's driver
-##   make bench            have both drivers race: what programs reach with each; bench-quick is shorter
+##   make bench            have drivers, and devices, race: what programs reach; bench-quick is shorter
 ##   make bench-rings      measure the backend's rings and switch alone, on a core of this machine
 ##   make check            every gate: format, lints, documentation, spelling, commits, ...
 ##   make clippy           lint the modules
@@ -151,7 +151,7 @@ bench: modules harness
 	@$(harness) bench --json build/bench.json
 
 bench-quick: modules harness
-	@$(harness) bench --rounds 2 '4k randread qd32' 'nic tcp out'
+	@$(harness) bench --rounds 2 'disk 4k randread qd32' 'nic tcp out'
 
 bench-rings:
 	+@cd tests && $(cargo) bench --locked --package backend

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How fast the drivers are: programs of the guest, against the clock.
+//! How fast drivers and devices are: programs of the guest, against the clock.
 //!
-//! Both drivers have the same device of one guest in turn, in the order A B B A. Whatever else the
-//! host does makes a leg slower, never faster: so the best legs are compared, and their medians, with
-//! an interval in which the ratio of these is likely to be. Where that contains 1, nothing is
-//! concluded.
+//! What is compared is used in turn, in one guest, in the order A B B A. Whatever else the host does
+//! makes a leg slower, never faster: so the best legs are compared, and their medians, with an
+//! interval in which the ratio of these is likely to be. Where that contains 1, nothing is concluded.
 
+pub mod backend;
 mod disk;
+mod driver;
 mod nic;
 pub mod statistics;
 
@@ -23,9 +24,6 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
 };
-
-/// Where the device is, on the PCI bus of its guest.
-const ADDRESS: &str = "0000:00:10.0";
 
 /// What is wanted.
 pub struct Options {
@@ -43,20 +41,23 @@ impl Options {
     }
 }
 
-/// Something that both drivers do.
+/// Something that both sides do.
 struct Scenario<Load: 'static> {
     name: &'static str,
     /// What is measured; more is better.
     unit: &'static str,
-    /// The in-tree driver runs as both: the ratio should be 1.
+    /// The other side runs as both: the ratio should be 1.
     is_control: bool,
     load: Load,
 }
 
-/// A guest with a device, and something to do with it.
+/// A guest with what is compared, and something to do with it.
 trait Course: Sized {
     /// How it is told what to do.
     type Load: 'static;
+
+    /// What is compared with ours.
+    const OTHER: &str;
 
     /// What there is to do.
     const SCENARIOS: &[Scenario<Self::Load>];
@@ -67,17 +68,15 @@ trait Course: Sized {
     /// The guest.
     fn guest(&self) -> &Guest;
 
-    /// The names of the modules: in-tree, and ours.
-    fn modules(&self) -> (&'static str, &'static str);
-
-    /// Does it once, and returns how much of the unit was reached. The device has the driver of this
-    /// side.
+    /// Does it once with this side, and returns how much of the unit was reached.
     fn leg(&self, scenario: &Scenario<Self::Load>, side: Side) -> Result<f64>;
 }
 
 /// A line of the result.
 struct Line {
     name: &'static str,
+    /// What is compared with ours.
+    other: &'static str,
     unit: &'static str,
     is_control: bool,
     comparison: Comparison,
@@ -109,7 +108,8 @@ impl Line {
             "scenario": self.name,
             "unit": self.unit,
             "control": self.is_control,
-            "in_tree": comparison.theirs.values(),
+            "other": self.other,
+            "theirs": comparison.theirs.values(),
             "ours": comparison.ours.values(),
             "best": comparison.best,
             "median": comparison.median,
@@ -122,12 +122,9 @@ impl Line {
 /// Runs the scenarios, and prints the table.
 pub fn run(options: &Options) -> Result<()> {
     ensure!(options.rounds > 0, "there must be a round");
-    println!(
-        "{:<36}  {:>9}  {:>9}  {:<8}  {:>5}  {:>5}  {:<10}  verdict",
-        "", "in-tree", "ours", "", "best", "med.", "95 %"
-    );
     let mut lines = course::<disk::Disk>(options)?;
     lines.extend(course::<nic::Nic>(options)?);
+    lines.extend(backend::run(options)?);
     if let Some(path) = &options.json {
         let lines: Vec<_> = lines.iter().map(Line::json).collect();
         fs::write(path, serde_json::to_string_pretty(&lines)?)?;
@@ -147,18 +144,26 @@ fn course<C: Course>(options: &Options) -> Result<Vec<Line>> {
     }
     let scratch = Scratch::new()?;
     let course = C::boot(scratch.path())?;
-    same_features(&course)?;
+    println!(
+        "{:<36}  {:>9}  {:>9}  {:<8}  {:>5}  {:>5}  {:<10}  verdict",
+        "",
+        C::OTHER,
+        "ours",
+        "",
+        "best",
+        "med.",
+        "95 %"
+    );
     for scenario in scenarios {
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         for round in 0..=options.rounds {
             for side in ORDER {
-                let driver = if scenario.is_control {
+                let used = if scenario.is_control {
                     Side::Theirs
                 } else {
                     side
                 };
-                bind(&course, driver)?;
-                let value = course.leg(scenario, driver)?;
+                let value = course.leg(scenario, used)?;
                 // The first round warms up.
                 match side {
                     _ if round == 0 => {}
@@ -169,6 +174,7 @@ fn course<C: Course>(options: &Options) -> Result<Vec<Line>> {
         }
         let line = Line {
             name: scenario.name,
+            other: C::OTHER,
             unit: scenario.unit,
             is_control: scenario.is_control,
             comparison: Comparison::new(theirs, ours)?,
@@ -178,44 +184,4 @@ fn course<C: Course>(options: &Options) -> Result<Vec<Line>> {
     }
     course.guest().end()?;
     Ok(lines)
-}
-
-/// Gives the device to a driver.
-fn bind(course: &impl Course, side: Side) -> Result<()> {
-    let (theirs, ours) = course.modules();
-    let wanted = match side {
-        Side::Theirs => theirs,
-        Side::Ours => ours,
-    };
-    course.guest().sh(&format!(
-        "device=$(basename $(ls -d /sys/bus/pci/devices/{ADDRESS}/virtio*))
-         driver=/sys/bus/virtio/devices/$device/driver
-         if [ -e $driver ]; then
-             [ $(basename $(readlink $driver)) != {wanted} ] || exit 0
-             echo $device >$driver/unbind
-         fi
-         echo $device >/sys/bus/virtio/drivers/{wanted}/bind"
-    ))?;
-    Ok(())
-}
-
-/// Fails if the drivers have not negotiated the same.
-fn same_features(course: &impl Course) -> Result<()> {
-    let features = |side| {
-        bind(course, side)?;
-        course.guest().sh(&format!(
-            "cat /sys/bus/pci/devices/{ADDRESS}/virtio*/features"
-        ))
-    };
-    let (theirs, ours) = (features(Side::Theirs)?, features(Side::Ours)?);
-    let differing: Vec<_> = (0..)
-        .zip(theirs.bytes().zip(ours.bytes()))
-        .filter(|(_, (theirs, ours))| theirs != ours)
-        .map(|(bit, _): (u32, _)| bit)
-        .collect();
-    ensure!(
-        differing.is_empty(),
-        "the drivers differ in features {differing:?}"
-    );
-    Ok(())
 }

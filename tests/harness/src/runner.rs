@@ -243,8 +243,34 @@ fn spawn(test: &Test, artefacts: &Path) -> Result<process::Child> {
     }
     fs::create_dir_all(artefacts).context("making the directory for artefacts")?;
     let log = File::create(artefacts.join("log"))?;
+    let network = if test.network {
+        Network::Host
+    } else {
+        Network::Own
+    };
+    apart(network)?
+        .args(["exec", test.name])
+        .arg(artefacts)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("starting the process of the test")
+}
+
+/// The network of a process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// That of the host.
+    Host,
+    /// One that ends with it.
+    Own,
+}
+
+/// Returns a command that runs this program in name spaces of its own, and is to be given arguments.
+pub fn apart(network: Network) -> Result<Command> {
     let mut command = Command::new("unshare");
-    if !test.network {
+    if network == Network::Own {
         command.arg("--net");
     }
     command
@@ -255,14 +281,8 @@ fn spawn(test: &Test, artefacts: &Path) -> Result<process::Child> {
              exec \"$@\"",
         )
         .arg("-")
-        .arg(env::current_exe()?)
-        .args(["exec", test.name])
-        .arg(artefacts)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .context("starting the process of the test")
+        .arg(env::current_exe()?);
+    Ok(command)
 }
 
 fn wait(child: &mut process::Child, limit: Duration) -> Result<process::ExitStatus> {

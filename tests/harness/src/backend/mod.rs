@@ -20,6 +20,7 @@ use crate::{
     cx::Test,
     kernel::STOCK,
     net::rig::Driver::{InTree, Ours},
+    race,
 };
 use migration::{MANY_MOVES, MOVES};
 
@@ -94,6 +95,11 @@ pub const TESTS: &[Test] = &[
     Test::new("backend::rings::are_fast", rings::are_fast)
         .kernels(&[])
         .exhaustive()
+        .limit(900),
+    Test::new("backend::race::is_fast", |_| race::backend::is_fast(3))
+        .exhaustive()
+        .alone()
+        .memory(1024)
         .limit(900),
     Test::new("backend::adversary::rings", adversary::rings).limit(240),
     Test::new("backend::adversary::requests", adversary::requests).limit(150),

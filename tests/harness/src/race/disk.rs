@@ -2,7 +2,10 @@
 
 //! A disk that loses what is written, and gives zeroes: what is measured is the way there.
 
-use super::{Course, Scenario};
+use super::{
+    Course, Scenario,
+    driver::{Drivers, IN_TREE},
+};
 use crate::{
     bench::Side,
     blk::load::Driver,
@@ -15,11 +18,18 @@ use std::{path::Path, sync::Arc};
 /// How long fio runs, in seconds.
 const SECONDS: u32 = 2;
 
-const REQUESTS: &str = "IO/s";
+/// The drivers.
+const DRIVERS: Drivers = Drivers {
+    theirs: Driver::InTree.module(),
+    ours: Driver::Ours.module(),
+};
+
+/// A unit.
+pub const REQUESTS: &str = "IO/s";
 const MEBIBYTES: &str = "MiB/s";
 
 /// What is measured for the control, too.
-const READ_32: &str = "--ioengine=libaio --iodepth=32 --rw=randread --bs=4k";
+pub const READ_32: &str = "--ioengine=libaio --iodepth=32 --rw=randread --bs=4k";
 
 /// Something for fio to do, by its options.
 const fn fio(name: &'static str, unit: &'static str, load: &'static str) -> Scenario<&'static str> {
@@ -38,6 +48,8 @@ pub struct Disk {
 
 impl Course for Disk {
     type Load = &'static str;
+
+    const OTHER: &str = IN_TREE;
 
     const SCENARIOS: &[Scenario<&'static str>] = &[
         fio(
@@ -83,11 +95,10 @@ impl Course for Disk {
     ];
 
     fn boot(directory: &Path) -> Result<Self> {
-        let (theirs, ours) = (Driver::InTree.module(), Driver::Ours.module());
         let builder = Builder::new(&Kernel::find(STOCK)?)
             .name("disk")
-            .module(ours)?
-            .kernel_module(theirs)
+            .module(DRIVERS.ours)?
+            .kernel_module(DRIVERS.theirs)
             .tool("fio")
             .cpus(2)
             .memory(1024)
@@ -98,10 +109,7 @@ impl Course for Disk {
             // One queue to interrupt and one to poll: with more, they would not have as many.
             .device("virtio-blk-pci,drive=null,addr=0x10,num-queues=2");
         let guest = builder.boot(directory)?;
-        guest.sh(&format!(
-            "echo 0 >/sys/bus/virtio/drivers_autoprobe
-             modprobe {theirs} poll_queues=1 && modprobe {ours} poll_queues=1"
-        ))?;
+        DRIVERS.load(&guest, "poll_queues=1")?;
         Ok(Self { guest })
     }
 
@@ -109,11 +117,8 @@ impl Course for Disk {
         &self.guest
     }
 
-    fn modules(&self) -> (&'static str, &'static str) {
-        (Driver::InTree.module(), Driver::Ours.module())
-    }
-
     fn leg(&self, scenario: &Scenario<&'static str>, side: Side) -> Result<f64> {
+        DRIVERS.bind(&self.guest, side)?;
         let disk = match side {
             Side::Theirs => Driver::InTree.disk(),
             Side::Ours => Driver::Ours.disk(),
@@ -124,31 +129,38 @@ impl Course for Disk {
         } else {
             "cat /proc/irq/$irq/effective_affinity_list"
         };
-        let said = self.guest.sh(&format!(
+        self.guest.sh(&format!(
             "until [ -b /dev/{disk} ]; do usleep 50000; done
              irq=$(awk '/virtio.*-req/ {{ print $1 + 0; exit }}' /proc/interrupts)
-             cpus=$({cpus})
-             fio --name=race --filename=/dev/{disk} --cpus_allowed=$cpus --direct=1 --size=512m \
-                 --time_based --runtime={SECONDS} --ramp_time=200ms --norandommap --thread \
-                 --group_reporting --gtod_reduce=1 --output-format=json --eta=never {}",
-            scenario.load
+             {cpus} >/tmp/cpus"
         ))?;
-        let report: serde_json::Value =
-            serde_json::from_str(&said).with_context(|| format!("fio says {said}"))?;
-        let job = &report["jobs"][0];
-        ensure!(job["error"] == 0, "fio fails: {said}");
-        let way = if scenario.load.contains("write") {
-            "write"
-        } else {
-            "read"
-        };
-        let value = if scenario.unit == REQUESTS {
-            job[way]["iops"].as_f64()
-        } else {
-            job[way]["bw_bytes"]
-                .as_f64()
-                .map(|bytes| bytes / f64::from(1 << 20))
-        };
-        value.with_context(|| format!("fio says {said}"))
+        let cpus = "$(cat /tmp/cpus)";
+        run(&self.guest, disk, cpus, scenario.unit, scenario.load)
     }
+}
+
+/// Has fio use a disk on some CPUs, and returns what it reaches, in a unit.
+pub fn run(guest: &Guest, disk: &str, cpus: &str, unit: &str, load: &str) -> Result<f64> {
+    let said = guest.sh(&format!(
+        "fio --name=race --filename=/dev/{disk} --cpus_allowed={cpus} --direct=1 --size=100% \
+             --time_based --runtime={SECONDS} --ramp_time=200ms --norandommap --thread \
+             --group_reporting --gtod_reduce=1 --output-format=json --eta=never {load}"
+    ))?;
+    let report: serde_json::Value =
+        serde_json::from_str(&said).with_context(|| format!("fio says {said}"))?;
+    let job = &report["jobs"][0];
+    ensure!(job["error"] == 0, "fio fails: {said}");
+    let way = if load.contains("write") {
+        "write"
+    } else {
+        "read"
+    };
+    let value = if unit == REQUESTS {
+        job[way]["iops"].as_f64()
+    } else {
+        job[way]["bw_bytes"]
+            .as_f64()
+            .map(|bytes| bytes / f64::from(1 << 20))
+    };
+    value.with_context(|| format!("fio says {said}"))
 }

@@ -2,7 +2,10 @@
 
 //! A network device, by a tap and a bridge, to a peer on the host.
 
-use super::{Course, Scenario};
+use super::{
+    Course, Scenario,
+    driver::{Drivers, IN_TREE},
+};
 use crate::{
     bench::Side,
     guest::{Builder, Guest},
@@ -15,6 +18,12 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use std::{path::Path, sync::Arc};
+
+/// The drivers.
+const DRIVERS: Drivers = Drivers {
+    theirs: Driver::InTree.module(),
+    ours: Driver::Ours.module(),
+};
 
 /// How long iperf3 runs, in seconds.
 const SECONDS: u32 = 2;
@@ -50,6 +59,8 @@ pub struct Nic {
 impl Course for Nic {
     type Load = Load;
 
+    const OTHER: &str = IN_TREE;
+
     const SCENARIOS: &[Scenario<Load>] = &[
         iperf("nic tcp out", ""),
         iperf("nic tcp in", "-R"),
@@ -74,11 +85,10 @@ impl Course for Nic {
         let mut lan = Lan::at(directory)?;
         let netdev = lan.tap("tap0", 2)?;
         let server = lan.run(&["iperf3", "--server"], "iperf3.log")?;
-        let (theirs, ours) = (Driver::InTree.module(), Driver::Ours.module());
         let builder = Builder::new(&Kernel::find(STOCK)?)
             .name("nic")
-            .module(ours)?
-            .kernel_module(theirs)
+            .module(DRIVERS.ours)?
+            .kernel_module(DRIVERS.theirs)
             .tool("iperf3")
             .cpus(2)
             .memory(1024);
@@ -87,10 +97,7 @@ impl Course for Nic {
         let options = ",mq=on,addr=0x10,host_tunnel=off,guest_tunnel=off,\
                        host_tunnel_csum=off,guest_tunnel_csum=off";
         let guest = rig::device(builder, 0, &netdev, "tap0", options).boot(directory)?;
-        guest.sh(&format!(
-            "echo 0 >/sys/bus/virtio/drivers_autoprobe
-             modprobe {theirs} && modprobe {ours}"
-        ))?;
+        DRIVERS.load(&guest, "")?;
         Ok(Self {
             guest,
             _server: server,
@@ -102,29 +109,13 @@ impl Course for Nic {
         &self.guest
     }
 
-    fn modules(&self) -> (&'static str, &'static str) {
-        (Driver::InTree.module(), Driver::Ours.module())
-    }
-
-    fn leg(&self, scenario: &Scenario<Load>, _: Side) -> Result<f64> {
+    fn leg(&self, scenario: &Scenario<Load>, side: Side) -> Result<f64> {
+        DRIVERS.bind(&self.guest, side)?;
         self.guest.sh(&format!(
             "up 0 && until ping -c 1 -W 1 {PEER} >/dev/null; do :; done"
         ))?;
         match scenario.load {
-            Load::Iperf(options) => {
-                let said = self.guest.sh(&format!(
-                    "iperf3 --client {PEER} --time {SECONDS} --omit 1 --json {options}"
-                ))?;
-                let report: serde_json::Value =
-                    serde_json::from_str(&said).with_context(|| format!("iperf3 says {said}"))?;
-                let end = &report["end"];
-                let sums = ["sum_received", "sum_received_bidir_reverse"];
-                let bits: f64 = sums
-                    .iter()
-                    .filter_map(|sum| end[*sum]["bits_per_second"].as_f64())
-                    .sum();
-                Ok(bits / 1e6)
-            }
+            Load::Iperf(options) => iperf3(&self.guest, options),
             Load::Answers => {
                 let said = self.guest.sh(&format!(
                     "sizes=$(yes 1 | head -n {ANSWERS})
@@ -140,4 +131,20 @@ impl Course for Nic {
             }
         }
     }
+}
+
+/// Has iperf3 of a guest talk to the peer, and returns what has arrived, in Mbit/s.
+pub fn iperf3(guest: &Guest, options: &str) -> Result<f64> {
+    let said = guest.sh(&format!(
+        "iperf3 --client {PEER} --time {SECONDS} --omit 1 --json {options}"
+    ))?;
+    let report: serde_json::Value =
+        serde_json::from_str(&said).with_context(|| format!("iperf3 says {said}"))?;
+    let end = &report["end"];
+    let sums = ["sum_received", "sum_received_bidir_reverse"];
+    let bits: f64 = sums
+        .iter()
+        .filter_map(|sum| end[*sum]["bits_per_second"].as_f64())
+        .sum();
+    Ok(bits / 1e6)
 }
