@@ -243,6 +243,7 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     ///
     /// Cost: one call of a C function; a full memory barrier.
     #[doc(alias = "virtqueue_kick_prepare")]
+    #[inline(always)]
     pub fn kick_prepare(&mut self) -> Option<Notification<'bound>> {
         if !self.publish() {
             return None;
@@ -272,6 +273,7 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     }
 
     /// Makes the added buffers known, and tells whether the device wants to be notified.
+    #[inline(always)]
     fn publish(&mut self) -> bool {
         if !self.live {
             self.live = self.state.is_live();
@@ -367,6 +369,21 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     #[must_use]
     pub fn enable_callback_delayed(&mut self) -> bool {
         self.ring.enable_callback_delayed()
+    }
+
+    /// Asks the device to interrupt when it has used the first of the buffers of which it is told next,
+    /// and not before: who calls this is about to tell it of some, or asks for an interrupt in another
+    /// way. As it cannot have used a buffer that it does not know, nobody has to look.
+    ///
+    /// Nothing changes if the device cannot be told that: [`Virtqueue::can_defer_callback`].
+    #[inline(always)]
+    pub fn defer_callback(&mut self) {
+        self.ring.defer_callback();
+    }
+
+    /// Tells whether [`Virtqueue::defer_callback`] does something.
+    pub fn can_defer_callback(&self) -> bool {
+        self.ring.can_defer_callback()
     }
 
     /// Asks the device to interrupt when it has used the next buffer. [`Virtqueue::has_used_since`]

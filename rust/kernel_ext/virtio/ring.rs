@@ -190,6 +190,17 @@ impl Ring {
     #[inline(always)]
     pub(super) fn enable_callback(&mut self) -> bool {
         of_any!(self, ring => ring.enable_callback())
+    /// Asks the device to interrupt when it has used the first of the buffers of which it is told next.
+    #[inline(always)]
+    pub(super) fn defer_callback(&mut self) {
+        of_any!(self, ring => ring.defer_callback());
+    }
+
+    /// Tells whether the device can be told that.
+    pub(super) fn can_defer_callback(&self) -> bool {
+        of_any!(self, ring => ring.can_defer_callback())
+    }
+
     }
 
     /// Asks the device to interrupt when it has used most of what it has. Returns whether it has used

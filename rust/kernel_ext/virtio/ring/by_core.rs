@@ -89,6 +89,15 @@ impl Core {
     /// Asks the device to interrupt when it has used most of what it has. Returns whether it has used
     /// that already.
     #[inline(always)]
+    /// The core has no function for that.
+    #[inline(always)]
+    pub(super) fn defer_callback(&mut self) {}
+
+    /// See above.
+    pub(super) fn can_defer_callback(&self) -> bool {
+        false
+    }
+
     pub(super) fn enable_callback_delayed(&mut self) -> bool {
         // SAFETY: By the type invariant, `vq` is valid, and nobody else uses it.
         unsafe { !bindings::virtqueue_enable_cb_delayed(self.vq.as_ptr()) }

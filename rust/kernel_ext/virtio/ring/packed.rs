@@ -352,6 +352,23 @@ impl Packed {
         self.enable_callback_at(self.taken.plus(most, size).unwrap_or(self.taken))
     }
 
+    /// Asks the device to interrupt when it has used the first of the buffers of which it is told next.
+    #[inline(always)]
+    pub(super) fn defer_callback(&mut self) {
+        // Of the others of a batch, it is told with the first one.
+        let is_first = self.untold == 0 || self.interrupts == Interrupts::Off;
+        if is_first && self.can_defer_callback() {
+            // It sees that before it sees them.
+            self.set_event(self.told);
+        }
+    }
+
+    /// Tells whether the device can be told that.
+    #[inline(always)]
+    pub(super) fn can_defer_callback(&self) -> bool {
+        self.index == EventIndex::Negotiated
+    }
+
     /// Tells whether the device has used a buffer since then.
     #[inline(always)]
     pub(super) fn has_used_since(&self, progress: u32) -> bool {
