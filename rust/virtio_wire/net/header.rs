@@ -87,17 +87,18 @@ pub mod gso {
     pub const ECN: u8 = 0x80;
 }
 
-/// How much of a [`Header`] there is.
+/// How much of a [`Header`] there is: so many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum HeaderKind {
     /// Up to `csum_offset`, for the legacy interface.
-    Legacy,
+    Legacy = 10,
     /// Up to `num_buffers`.
-    V1,
+    V1 = 12,
     /// Up to `padding`.
-    Hash,
+    Hash = 20,
     /// All of it.
-    Tunnel,
+    Tunnel = 24,
 }
 
 impl HeaderKind {
@@ -118,13 +119,9 @@ impl HeaderKind {
     }
 
     /// Returns the length in bytes.
+    #[expect(clippy::as_conversions, reason = "that is what its number is")]
     pub const fn length(self) -> usize {
-        match self {
-            Self::Legacy => 10,
-            Self::V1 => 12,
-            Self::Hash => 20,
-            Self::Tunnel => 24,
-        }
+        self as usize
     }
 }
 
