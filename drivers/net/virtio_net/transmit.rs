@@ -51,6 +51,8 @@ pub(crate) struct Tx<'bound> {
     ring: Option<Ring<'bound>>,
     table: ScatterTable,
     settings: TxSettings,
+    /// Whether the device can be told not to interrupt for those before while another frame is sent.
+    defers: bool,
     /// How many frames the device has to have for an interrupt to be asked for anew: one comes when it
     /// has sent most of those that it had then. Zero if none was asked for.
     due: u16,
@@ -70,6 +72,7 @@ impl<'bound> Tx<'bound> {
             ring: None,
             table: ScatterTable::new(GFP_KERNEL)?,
             settings,
+            defers: false,
             due: 0,
         };
         this.set_ring(ring);
@@ -78,6 +81,7 @@ impl<'bound> Tx<'bound> {
 
     /// Gives the queue a ring, which is empty.
     pub(crate) fn set_ring(&mut self, mut ring: Ring<'bound>) {
+        self.defers = self.settings.interrupts && ring.can_defer_callback();
         ring.disable_callback();
         self.ring = Some(ring);
         self.due = 0;
@@ -102,8 +106,10 @@ impl<'bound> Tx<'bound> {
         skb: SkBuff,
         more: More,
     ) -> Result {
-        // Otherwise that is left to whoever polls, as long as there is room.
-        if !self.settings.interrupts {
+        if self.settings.interrupts {
+            self.defer();
+        } else {
+            // Otherwise that is left to whoever polls, as long as there is room.
             self.reclaim(queue, stats)?;
         }
         let length = skb.len();
@@ -126,10 +132,10 @@ impl<'bound> Tx<'bound> {
             stats.stops.increment();
             kick = true;
         }
-        if kick {
-            self.kick(stats);
+        if !kick {
+            return Ok(());
         }
-        if full || (kick && self.settings.interrupts && self.is_due()) {
+        if self.kick(stats) || full {
             self.ask(queue, stats)?;
         }
         Ok(())
@@ -169,19 +175,11 @@ impl<'bound> Tx<'bound> {
         }
     }
 
-    /// Tells whether an interrupt is to be asked for: whenever the device has twice as many frames as
-    /// the last time, so that it does not cost much, and interrupts get no more by that.
-    #[inline]
-    fn is_due(&self) -> bool {
-        let ring = self.ring.as_ref();
-        ring.is_some_and(|ring| ring.outstanding() >= self.due)
-    }
-
-    /// Tells the device of what was added.
-    #[inline]
-    fn kick(&mut self, stats: &TxStats) {
+    /// Tells the device of what was added. Tells whether an interrupt is to be asked for.
+    #[inline(always)]
+    fn kick(&mut self, stats: &TxStats) -> bool {
         let Some(ring) = &mut self.ring else {
-            return;
+            return false;
         };
         if let Some(notification) = ring.kick_prepare() {
             // It may send all of it right now: that is seen without an interrupt.
@@ -189,14 +187,40 @@ impl<'bound> Tx<'bound> {
             self.due = 0;
             notification.send();
             stats.kicks.increment();
+            return self.settings.interrupts;
         }
+        !self.defers && self.is_due()
+    }
+
+    /// Tells whether an interrupt is to be asked for of a device that cannot be told when: whenever
+    /// it has twice as many frames as the last time, so that it does not cost much.
+    #[cold]
+    fn is_due(&self) -> bool {
+        let ring = self.ring.as_ref();
+        self.settings.interrupts && ring.is_some_and(|ring| ring.outstanding() >= self.due)
     }
 
     /// Tells whether there is room once what the device has sent is taken back.
     #[inline(never)]
     fn make_room(&mut self, queue: TxQueue<'_>, stats: &TxStats) -> Result<bool> {
+        if let Some(ring) = &mut self.ring {
+            ring.disable_callback();
+            self.due = 0;
+        }
         self.reclaim(queue, stats)?;
+        self.defer();
         Ok(self.ring.as_ref().is_some_and(|ring| ring.free() >= ROOM))
+    }
+
+    /// Has the device interrupt for the frame that it is told of next, and not for those before.
+    #[inline(always)]
+    fn defer(&mut self) {
+        let Some(ring) = &mut self.ring else {
+            return;
+        };
+        if self.defers {
+            ring.defer_callback();
+        }
     }
 
     fn add(&mut self, mut skb: SkBuff, stats: &TxStats) -> Result<(), Refused> {
