@@ -23,26 +23,6 @@ const ROUNDS: u32 = 8192;
 /// How much two measurements of the same may differ.
 const TOLERANCE: f64 = 0.005;
 
-/// What a buffer may cost, compared with C.
-struct Limits {
-    /// Passed by itself.
-    single: f64,
-    /// In a batch.
-    batch: f64,
-}
-
-/// On a split ring.
-const SPLIT: Limits = Limits {
-    single: 0.6,
-    batch: 0.55,
-};
-
-/// On a packed ring.
-const PACKED: Limits = Limits {
-    single: 0.75,
-    batch: 0.7,
-};
-
 /// The loop in C, and ours.
 const C: &str = "cost_c";
 const RUST: &str = "cost_rust";
@@ -52,7 +32,6 @@ struct Device {
     /// What the buffers are.
     name: &'static str,
     options: &'static [&'static str],
-    limits: Limits,
 }
 
 const CONSOLE: &str = "virtio-serial-pci,ioeventfd=off,max_ports=1";
@@ -63,32 +42,26 @@ const DEVICES: &[Device] = &[
     Device {
         name: "one part, split ring",
         options: &[CONSOLE],
-        limits: SPLIT,
     },
     Device {
         name: "one part, packed ring",
         options: &[CONSOLE, "packed=on"],
-        limits: PACKED,
     },
     Device {
         name: "two parts, split ring",
         options: &[NET],
-        limits: SPLIT,
     },
     Device {
         name: "two parts, packed ring",
         options: &[NET, "packed=on"],
-        limits: PACKED,
     },
     Device {
         name: "two parts, split ring, no tables",
         options: &[NET, "indirect_desc=off"],
-        limits: SPLIT,
     },
     Device {
         name: "two parts, packed ring, no tables",
         options: &[NET, "packed=on", "indirect_desc=off"],
-        limits: PACKED,
     },
 ];
 
@@ -99,19 +72,20 @@ const SLOT: usize = 0x10;
 struct Mode {
     name: &'static str,
     parameter: &'static str,
-    limit: fn(&Limits) -> f64,
+    /// What a buffer may cost, compared with C.
+    limit: f64,
 }
 
 const MODES: &[Mode] = &[
     Mode {
         name: "single",
         parameter: "batch=0",
-        limit: |limits| limits.single,
+        limit: 0.6,
     },
     Mode {
         name: "batch of 32",
         parameter: "batch=1",
-        limit: |limits| limits.batch,
+        limit: 0.55,
     },
 ];
 
@@ -237,7 +211,7 @@ fn row(bench: &Bench<'_>, index: usize, device: &Device, mode: &Mode) -> Result<
     })?;
     Ok(Row {
         name: format!("{}, {}", device.name, mode.name),
-        limit: (mode.limit)(&device.limits),
+        limit: mode.limit,
         c,
         rust,
     })
