@@ -17,6 +17,7 @@ use kernel::{
 use virtio_wire::feature::{
     Accepted,
     Class,
+    Feature,
     FeatureSet,
     Offered, //
 };
@@ -104,7 +105,8 @@ impl Device<device::Bound> {
         to_set(unsafe { features.cast::<[u64; 2]>().read() })
     }
 
-    /// Takes away the features that break a rule, and those that driver `T` does not want.
+    /// Takes away the features that break a rule, those that nobody should accept, and those that driver
+    /// `T` does not want.
     pub(super) fn validate_features<T: Driver>(&self) -> Result {
         let offered = self.offered_features::<T::Class>();
         if let Some(error) = offered.broken_rule() {
@@ -113,6 +115,12 @@ impl Device<device::Bound> {
 
         let negotiated = self.core_features::<T::Class>();
         let accepted = Offered::new(negotiated)
+            .negotiate(FeatureSet::from_bits(u128::MAX))
+            .map_err(|_| EINVAL)?;
+        // With this, the core (7.3) takes the next buffers for used up to that which the device names: all
+        // that ever follow, if it names one that is not there.
+        let accepted = accepted.set().without(Feature::IN_ORDER);
+        let accepted = Offered::new(accepted)
             .negotiate(FeatureSet::from_bits(u128::MAX))
             .map_err(|_| EINVAL)?;
         let wanted = T::validate(self, accepted)?;

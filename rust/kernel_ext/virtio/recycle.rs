@@ -72,10 +72,6 @@ impl<B: Buffer> Virtqueue<'_, B> {
     /// Process context; this sleeps.
     #[doc(alias = "virtqueue_reset")]
     pub fn reset(&mut self, recycle: impl FnMut(B)) -> Result {
-        // The core (7.3) forgets that such a ring begins anew, and breaks it.
-        if !self.ring.is_packed() && self.state.is_in_order() {
-            return Err(ENOENT);
-        }
         self.recycle_with(self.size(), recycle, |vq, each, all| {
             // SAFETY: By the type invariant, `vq` is valid, and nobody else uses it. The callbacks
             // are called before this returns.

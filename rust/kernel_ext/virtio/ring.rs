@@ -165,15 +165,6 @@ impl Ring {
         Ok(Self::Split(unsafe { Split::new(vq, chains, has_event) }?))
     }
 
-    /// Tells whether the ring has no index of used buffers.
-    pub(super) fn is_packed(&self) -> bool {
-        match self {
-            Self::Core(ring) => ring.is_packed(),
-            Self::Split(_) => false,
-            Self::Packed(_) => true,
-        }
-    }
-
     /// Tells the device of the buffers that were added. Returns whether it wants to be notified.
     #[inline(always)]
     pub(super) fn kick_prepare(&mut self) -> bool {
@@ -190,6 +181,15 @@ impl Ring {
     #[inline(always)]
     pub(super) fn enable_callback(&mut self) -> bool {
         of_any!(self, ring => ring.enable_callback())
+    }
+
+    /// Asks the device to interrupt when it has used most of what it has. Returns whether it has used
+    /// that already.
+    #[inline(always)]
+    pub(super) fn enable_callback_delayed(&mut self) -> bool {
+        of_any!(self, ring => ring.enable_callback_delayed())
+    }
+
     /// Asks the device to interrupt when it has used the first of the buffers of which it is told next.
     #[inline(always)]
     pub(super) fn defer_callback(&mut self) {
@@ -199,15 +199,6 @@ impl Ring {
     /// Tells whether the device can be told that.
     pub(super) fn can_defer_callback(&self) -> bool {
         of_any!(self, ring => ring.can_defer_callback())
-    }
-
-    }
-
-    /// Asks the device to interrupt when it has used most of what it has. Returns whether it has used
-    /// that already.
-    #[inline(always)]
-    pub(super) fn enable_callback_delayed(&mut self) -> bool {
-        of_any!(self, ring => ring.enable_callback_delayed())
     }
 
     /// Asks the device to interrupt for the next buffer. Returns how far it was.

@@ -234,18 +234,6 @@ impl State {
         })
     }
 
-    /// Tells whether the device uses buffers in their order.
-    pub(super) fn is_in_order(&self) -> bool {
-        // SAFETY: By the type invariant, `vdev` is valid; its features do not change while it has
-        // queues.
-        let features = unsafe { &raw const (*self.vdev.as_ptr()).__bindgen_anon_1 };
-        // CAST: One form of the union is a word with the first features.
-        //
-        // SAFETY: As above.
-        let features = unsafe { features.cast::<u64>().read() };
-        features & (1 << bindings::VIRTIO_F_IN_ORDER) != 0
-    }
-
     /// Makes slots for `count` queues, each with one user.
     pub(super) fn make_slots(&self, count: u32) -> Result {
         let mut slots = KVec::new();

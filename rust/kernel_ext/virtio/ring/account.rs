@@ -44,11 +44,6 @@ impl Account {
         }
     }
 
-    /// Tells whether the ring has no index of used buffers.
-    pub(super) fn is_packed(&self) -> bool {
-        self.used.is_null()
-    }
-
     /// Notes that a buffer was added.
     #[inline(always)]
     pub(super) fn add(&mut self) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rings that the core drives: those whose buffers are used in order, those of legacy devices, packed
-//! ones whose device does not see memory where it is, and others with something that
-//! [`Split`](super::split::Split) and [`Packed`](super::packed::Packed) do not know.
+//! Rings that the core drives: those of legacy devices, packed ones whose device does not see memory
+//! where it is, and others with something that [`Split`](super::split::Split) and
+//! [`Packed`](super::packed::Packed) do not know.
 //!
 //! The core takes whatever is below the device's index for a used buffer. If the index is too far,
 //! it finds old entries there, and returns a buffer again that was just added, with what the device
@@ -54,11 +54,6 @@ impl Core {
         }
     }
 
-    /// Tells whether the ring has no index of used buffers.
-    pub(super) fn is_packed(&self) -> bool {
-        self.account.is_packed()
-    }
-
     /// Begins again, after the queue was reset or resized.
     pub(super) fn restart(&mut self) {
         // SAFETY: By the type invariant, `vq` is valid; it has another ring now.
@@ -89,6 +84,11 @@ impl Core {
     /// Asks the device to interrupt when it has used most of what it has. Returns whether it has used
     /// that already.
     #[inline(always)]
+    pub(super) fn enable_callback_delayed(&mut self) -> bool {
+        // SAFETY: By the type invariant, `vq` is valid, and nobody else uses it.
+        unsafe { !bindings::virtqueue_enable_cb_delayed(self.vq.as_ptr()) }
+    }
+
     /// The core has no function for that.
     #[inline(always)]
     pub(super) fn defer_callback(&mut self) {}
@@ -96,11 +96,6 @@ impl Core {
     /// See above.
     pub(super) fn can_defer_callback(&self) -> bool {
         false
-    }
-
-    pub(super) fn enable_callback_delayed(&mut self) -> bool {
-        // SAFETY: By the type invariant, `vq` is valid, and nobody else uses it.
-        unsafe { !bindings::virtqueue_enable_cb_delayed(self.vq.as_ptr()) }
     }
 
     /// Asks the device to interrupt for the next buffer. Returns how far it was.

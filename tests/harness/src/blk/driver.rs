@@ -4,6 +4,7 @@
 
 use crate::{
     cx::Cx,
+    form::IN_ORDER,
     guest::{Builder, Guest},
 };
 use anyhow::Result;
@@ -45,6 +46,12 @@ pub const IN_TREE: Driver = Driver {
 };
 
 impl Driver {
+    /// Tells whether it accepts a feature of rings that a device offers. Use in order is what only the
+    /// kernel's own drivers accept.
+    pub fn accepts(&self, feature: usize) -> bool {
+        self.in_tree || feature != IN_ORDER
+    }
+
     /// Returns the name of its first disk, or one of the 25 after that.
     pub fn disk(&self, index: usize) -> String {
         let letter = ('a'..='z').nth(index).unwrap_or('?');

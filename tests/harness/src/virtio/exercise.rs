@@ -30,8 +30,7 @@ const FORMS: &[Form] = &[
     Form {
         name: "in_order",
         options: ",in_order=on",
-        // The kernel's core breaks it.
-        cannot: &[RESET],
+        cannot: &[],
     },
     Form {
         name: "packed_in_order",

@@ -105,14 +105,14 @@ const LIES: &[Lie] = &[
     lie(
         "in_order_id_free",
         "features=0x930000000 lie=id_free after=4",
-        Read::Perhaps,
-        &["has used more buffers than it has"],
+        Read::Broken,
+        &["is not a head!"],
     ),
     lie(
         "in_order_id_range",
         "features=0x930000000 lie=id_range after=4",
-        Read::Perhaps,
-        &["has used more buffers than it has"],
+        Read::Broken,
+        &["input:id 8 out of range"],
     ),
     lie(
         "in_order_len_long",

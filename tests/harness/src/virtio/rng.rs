@@ -50,14 +50,14 @@ const FORMS: &[Form] = &[
     Form {
         name: "in_order",
         options: ",in_order=on",
-        with: &[IN_ORDER],
-        without: &[],
+        with: &[],
+        without: &[PACKED, IN_ORDER],
     },
     Form {
         name: "packed_in_order",
         options: ",packed=on,in_order=on",
-        with: &[PACKED, IN_ORDER],
-        without: &[],
+        with: &[PACKED],
+        without: &[IN_ORDER],
     },
     Form {
         name: "plain_ring",
