@@ -164,10 +164,10 @@ impl Data<'_> {
             Some(length) => control.send_long(command, length),
             None => control.send(command),
         };
-        match result {
-            Ok(()) => self.recovery.works(),
-            Err(Failure::Broken) => self.recovery.begin(),
-            Err(_) => {}
+        // That one is answered does not mean that the device works: some are sent after each reset, and
+        // who answers them may be somebody else than who has frames.
+        if let Err(Failure::Broken) = result {
+            self.recovery.begin();
         }
         result
     }
