@@ -14,6 +14,7 @@ mod rings;
 mod switch;
 
 pub use handle::{Backend, Part};
+pub use net::tcp_both_ways;
 
 use crate::{
     blk::driver::{IN_TREE, RENAMED},
@@ -54,8 +55,24 @@ pub const TESTS: &[Test] = &[
         switch::queues_come_and_go,
     )
     .limit(200),
-    Test::new("backend::net_adversary::frames", net_adversary::frames).limit(200),
-    Test::new("backend::net_adversary::whole", net_adversary::whole).limit(150),
+    Test::new("backend::net_adversary::frames_in_tree", |cx| {
+        net_adversary::frames(cx, InTree)
+    })
+    .limit(200),
+    Test::new("backend::net_adversary::frames", |cx| {
+        net_adversary::frames(cx, Ours)
+    })
+    .kernels(&[STOCK])
+    .limit(200),
+    Test::new("backend::net_adversary::whole_in_tree", |cx| {
+        net_adversary::whole(cx, InTree)
+    })
+    .limit(150),
+    Test::new("backend::net_adversary::whole", |cx| {
+        net_adversary::whole(cx, Ours)
+    })
+    .kernels(&[STOCK])
+    .limit(150),
     Test::new("backend::migration::of_disks_in_tree", |cx| {
         migration::of_disks(cx, &IN_TREE, MOVES)
     })

@@ -3,18 +3,28 @@
 //! Networks of our backend, with the kernel's virtio_net.
 
 use super::handle::{Backend, Part, number, sum};
-use crate::{cx::Cx, guest::Builder, guest::Guest, kernel::STOCK};
+use crate::{
+    cx::Cx,
+    guest::{Builder, Guest},
+    kernel::STOCK,
+    net::rig::Driver,
+};
 use anyhow::{Result, bail, ensure};
 use serde_json::json;
 
 /// A guest with the kernel's driver, and what the tests use.
 pub fn builder(cx: &Cx) -> Result<Builder> {
-    Ok(cx
-        .kernel(STOCK)?
-        .kernel_module("virtio_net")
-        .kernel_module("8021q")
-        .tool("ip")
-        .tool("ethtool"))
+    builder_of(cx, Driver::InTree)
+}
+
+/// A guest with a driver, and what the tests use.
+pub fn builder_of(cx: &Cx, driver: Driver) -> Result<Builder> {
+    let builder = cx.kernel(STOCK)?;
+    let builder = match driver {
+        Driver::InTree => builder.kernel_module(driver.module()),
+        Driver::Ours => builder.module(driver.module())?,
+    };
+    Ok(builder.kernel_module("8021q").tool("ip").tool("ethtool"))
 }
 
 /// A network interface of a guest.
@@ -29,17 +39,25 @@ pub struct Interface {
 
 /// Loads the driver, and sets interfaces up, which are found by their MAC addresses.
 pub fn load(guest: &Guest, interfaces: &[Interface]) -> Result<()> {
-    guest.sh("modprobe virtio_net; ip link set lo up")?;
+    load_driver(guest, Driver::InTree, interfaces)
+}
+
+/// As above, with a driver.
+pub fn load_driver(guest: &Guest, driver: Driver, interfaces: &[Interface]) -> Result<()> {
+    guest.sh(&format!(
+        "modprobe {} && ip link set lo up",
+        driver.module()
+    ))?;
     for Interface { mac, name, address } in interfaces {
         guest.sh(&format!(
             "n=0
              until there=$(grep -l {mac} /sys/class/net/*/address); do
-                 n=$((n + 1)); [ $n -lt 100 ]; sleep 0.1
+                 n=$((n + 1)); [ $n -lt 100 ] || exit; sleep 0.1
              done
              there=${{there%/address}}
-             ip link set ${{there##*/}} down
-             ip link set ${{there##*/}} name {name}
-             ip addr add {address} dev {name}
+             ip link set ${{there##*/}} down &&
+             ip link set ${{there##*/}} name {name} &&
+             ip addr add {address} dev {name} &&
              ip link set {name} up"
         ))?;
     }
@@ -77,16 +95,15 @@ fn pattern_crc(bytes: u64) -> String {
 /// Sends and receives so many bytes by TCP, and compares what arrives.
 pub fn tcp_both_ways(guest: &Guest, peer: &str, bytes: u64) -> Result<()> {
     guest.sh(&format!(
-        "echo send {bytes} | timeout 60 nc {peer} 5001 >/tmp/got
-         [ $(wc -c </tmp/got) = {bytes} ]
-         crc32 /tmp/got | grep -qi {}
-         head -c {bytes} /dev/urandom >/tmp/sent
-         {{ echo receive; cat /tmp/sent; }} | timeout 60 nc {peer} 5001 >/tmp/told
-         cat /tmp/told
-         crc=$(sed 's/.*\"crc\":\\([0-9]*\\).*/\\1/' /tmp/told)
-         grep -q '\"bytes\":{bytes},' /tmp/told
-         printf %08x $crc >/tmp/crc
-         crc32 /tmp/sent | grep -qi $(cat /tmp/crc)",
+        "echo send {bytes} | timeout 60 nc {peer} 5001 >/tmp/got &&
+         [ $(wc -c </tmp/got) = {bytes} ] &&
+         crc32 /tmp/got | grep -qi {} &&
+         head -c {bytes} /dev/urandom >/tmp/sent &&
+         {{ echo receive; cat /tmp/sent; }} | timeout 60 nc {peer} 5001 >/tmp/told &&
+         cat /tmp/told &&
+         crc=$(sed 's/.*\"crc\":\\([0-9]*\\).*/\\1/' /tmp/told) &&
+         grep -q '\"bytes\":{bytes},' /tmp/told &&
+         crc32 /tmp/sent | grep -qi $(printf %08x $crc)",
         pattern_crc(bytes)
     ))?;
     Ok(())

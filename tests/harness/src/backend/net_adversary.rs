@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a network device of our backend can do wrong, and what the kernel's own driver makes of it.
+//! What a network device of our backend can do wrong, and what drivers make of it.
 
 use super::{
     handle::{Part, number},
-    net::{Interface, builder, load, reach},
+    net::{Interface, builder_of, load_driver, reach},
 };
-use crate::cx::Cx;
+use crate::{cx::Cx, net::rig::Driver};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
@@ -18,15 +18,15 @@ const LAN: Interface = Interface {
 };
 
 /// Lies about received frames, after each of which the driver goes on; in one guest.
-pub fn frames(cx: &mut Cx) -> Result<()> {
+pub fn frames(cx: &mut Cx, driver: Driver) -> Result<()> {
     let backend = cx.backend_of(vec![
         Part::net("net", ""),
         Part::port("peer", "ip=10.0.0.1/24,small"),
     ])?;
-    let builder = builder(cx)?;
+    let builder = builder_of(cx, driver)?;
     let builder = backend.attach_net(builder, "net", 1, &format!("mac={}", LAN.mac));
     let guest = cx.boot(&builder)?;
-    load(&guest, &[LAN])?;
+    load_driver(&guest, driver, &[LAN])?;
     reach(&backend, &guest, "net", "10.0.0.1")?;
 
     // Whether the frame that the lie is about arrives all the same.
@@ -110,25 +110,25 @@ pub fn frames(cx: &mut Cx) -> Result<()> {
 }
 
 /// A device that has its configuration space and its control queue itself.
-pub fn whole(cx: &mut Cx) -> Result<()> {
+pub fn whole(cx: &mut Cx, driver: Driver) -> Result<()> {
     let backend = cx.backend_of(vec![
         Part::net("net", "control,queues=1,mtu=1400,mac=52:54:00:00:00:01"),
         Part::port("peer", "ip=10.0.0.1/24,mtu=1400"),
     ])?;
-    let builder = backend.attach_whole_net(builder(cx)?, "net", 1);
+    let builder = backend.attach_whole_net(builder_of(cx, driver)?, "net", 1);
     let guest = cx.boot(&builder)?;
-    load(&guest, &[LAN])?;
+    load_driver(&guest, driver, &[LAN])?;
     cx.case("says_what_it_is", |_| {
-        let said = guest.sh("cat /sys/class/net/lan/mtu /sys/class/net/lan/carrier
+        let said = guest.sh("cat /sys/class/net/lan/mtu /sys/class/net/lan/carrier &&
                              ping -c 2 -i 0.2 -s 1300 10.0.0.1 >/dev/null")?;
         ensure!(said == "1400\n1\n", "the guest says {said}");
         Ok(())
     });
     cx.case("takes_commands", |_| {
         let before = backend.counters("net")?;
-        guest.sh("modprobe 8021q
-                  ip link set lan promisc on; ip link set lan promisc off
-                  ip link add link lan name lan.7 type vlan id 7; ip link del lan.7")?;
+        guest.sh("modprobe 8021q &&
+                  ip link set lan promisc on && ip link set lan promisc off &&
+                  ip link add link lan name lan.7 type vlan id 7 && ip link del lan.7")?;
         let after = backend.counters("net")?;
         let done = |counters: &Value| number(&counters["class"]["control"], "done");
         ensure!(done(&after)? > done(&before)?, "{after:#}");
@@ -153,7 +153,7 @@ pub fn whole(cx: &mut Cx) -> Result<()> {
             backend.device("net", "link", json!({ "up": up }))?;
             guest.sh(&format!(
                 "n=0; until [ $(cat /sys/class/net/lan/carrier) = {carrier} ]; do
-                     n=$((n + 1)); [ $n -lt 50 ]; sleep 0.1
+                     n=$((n + 1)); [ $n -lt 50 ] || exit; sleep 0.1
                  done"
             ))?;
         }

@@ -305,9 +305,9 @@ pub fn queues_come_and_go(cx: &mut Cx) -> Result<()> {
             backend.restart()?;
         }
         guest.sh(
-            "n=0; until [ -s /tmp/status ]; do n=$((n + 1)); [ $n -lt 700 ]; sleep 0.1; done
+            "n=0; until [ -s /tmp/status ]; do n=$((n + 1)); [ $n -lt 700 ] || exit; sleep 0.1; done
                   sleep 0.5
-                  ls -l /tmp/sent /tmp/received; cmp /tmp/sent /tmp/received
+                  ls -l /tmp/sent /tmp/received && cmp /tmp/sent /tmp/received &&
                   [ $(wc -c </tmp/sent) = 1200000 ]",
         )?;
         let counters = backend.counters("far")?;

@@ -13,6 +13,7 @@ pub mod late;
 mod life;
 mod offload;
 mod pair;
+mod recovery;
 pub mod rig;
 pub mod selftest;
 pub mod soak;
@@ -172,6 +173,40 @@ pub const TESTS: &[Test] = &[
     .kernels(&[STOCK])
     .exhaustive()
     .limit(900),
+    Test::new("net::recovery::helps_in_tree_stock", |cx| {
+        recovery::helps(cx, STOCK, InTree)
+    })
+    .limit(300),
+    Test::new("net::recovery::helps_stock", |cx| {
+        recovery::helps(cx, STOCK, Ours)
+    })
+    .kernels(&[STOCK])
+    .limit(300),
+    Test::new("net::recovery::helps_debug", |cx| {
+        recovery::helps(cx, DEBUG, Ours)
+    })
+    .kernels(&[DEBUG])
+    .limit(400),
+    Test::new("net::recovery::has_an_end_stock", |cx| {
+        recovery::has_an_end(cx, STOCK)
+    })
+    .kernels(&[STOCK])
+    .limit(120),
+    Test::new("net::recovery::has_an_end_debug", |cx| {
+        recovery::has_an_end(cx, DEBUG)
+    })
+    .kernels(&[DEBUG])
+    .limit(200),
+    Test::new("net::recovery::of_commands_stock", |cx| {
+        recovery::of_commands(cx, STOCK)
+    })
+    .kernels(&[STOCK])
+    .limit(150),
+    Test::new("net::recovery::of_commands_debug", |cx| {
+        recovery::of_commands(cx, DEBUG)
+    })
+    .kernels(&[DEBUG])
+    .limit(300),
     Test::new("net::pair::carries_frames_stock", |cx| {
         pair::carries_frames(cx, STOCK)
     })
