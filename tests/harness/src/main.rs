@@ -24,6 +24,7 @@ mod paths;
 mod program;
 mod race;
 mod registry;
+mod report;
 mod runner;
 mod selftest;
 mod show;
@@ -54,7 +55,9 @@ harness cost [OPTION ...]       count what the virtio layer costs, and print the
 harness bench [OPTION ...] [PATTERN ...]
                                 have both drivers do the same, and print how fast they are
     --rounds N                  how often, in fours, the first of which do not count (4)
-    --json FILE                 where the results go, too
+    --json FILE                 where the results go, too, each when it is there; those that are in
+                                it, and were measured the same way, are kept
+    --fresh                     none is kept
 harness guest [OPTION ...]      boot a guest, run commands in it, power it off
     --kernel FLAVOUR            its kernel (7.3-amd64)
     --module NAME               a module that was built here; repeatable
@@ -153,12 +156,14 @@ fn bench(arguments: &mut lexopt::Parser) -> Result<()> {
     let mut options = race::Options {
         rounds: 4,
         json: None,
+        is_fresh: false,
         patterns: Vec::new(),
     };
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("rounds") => options.rounds = arguments.value()?.parse()?,
             Long("json") => options.json = Some(arguments.value()?.into()),
+            Long("fresh") => options.is_fresh = true,
             Value(pattern) => options.patterns.push(pattern.string()?),
             other => return Err(other.unexpected().into()),
         }

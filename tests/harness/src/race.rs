@@ -10,27 +10,28 @@ pub mod backend;
 mod disk;
 mod driver;
 mod nic;
+mod progress;
 pub mod statistics;
 
 use crate::{
     bench::{ORDER, Side},
     guest::Guest,
     paths::Scratch,
+    report::{self, About, Features, Outcome, Record},
 };
 use anyhow::{Result, ensure};
-use serde_json::{Value, json};
+use progress::Progress;
 use statistics::Comparison;
-use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// What is wanted.
 pub struct Options {
     /// How often each driver runs each scenario, in pairs of legs.
     pub rounds: u32,
-    /// Where the results go, as JSON.
+    /// Where the results go, as JSON. What is there already, and was measured the same way, is kept.
     pub json: Option<PathBuf>,
+    /// Nothing is kept.
+    pub is_fresh: bool,
     /// Parts of the names of scenarios; all, if there is none.
     pub patterns: Vec<String>,
 }
@@ -68,95 +69,144 @@ trait Course: Sized {
     /// The guest.
     fn guest(&self) -> &Guest;
 
+    /// The features that both sides have negotiated, if these are two drivers of one device.
+    fn features(&self) -> Option<&Features> {
+        None
+    }
+
     /// Does it once with this side, and returns how much of the unit was reached.
     fn leg(&self, scenario: &Scenario<Self::Load>, side: Side) -> Result<f64>;
 }
 
-/// A line of the result.
-struct Line {
-    name: &'static str,
-    /// What is compared with ours.
-    other: &'static str,
-    unit: &'static str,
-    is_control: bool,
-    comparison: Comparison,
+/// A kind of course.
+struct Kind {
+    /// Tells how many of its scenarios have to be run.
+    missing: fn(&Race<'_>) -> u32,
+    /// Runs these.
+    run: fn(&mut Race<'_>) -> Result<()>,
 }
 
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let comparison = &self.comparison;
-        let (low, high) = comparison.interval;
-        write!(
-            f,
-            "{:<36}  {:>9.1}  {:>9.1}  {:<8}  {:5.2}  {:5.2}  {low:4.2}..{high:4.2}  {}",
-            self.name,
-            comparison.theirs.median(),
-            comparison.ours.median(),
-            self.unit,
-            comparison.best,
-            comparison.median,
-            comparison.verdict()
-        )
+impl Kind {
+    const fn of<C: Course>() -> Self {
+        Self {
+            missing: |race| race.missing::<C>(),
+            run: |race| race.course::<C>(),
+        }
     }
 }
 
-impl Line {
-    fn json(&self) -> Value {
-        let comparison = &self.comparison;
-        let (low, high) = comparison.interval;
-        json!({
-            "scenario": self.name,
-            "unit": self.unit,
-            "control": self.is_control,
-            "other": self.other,
-            "theirs": comparison.theirs.values(),
-            "ours": comparison.ours.values(),
-            "best": comparison.best,
-            "median": comparison.median,
-            "interval": [low, high],
-            "verdict": comparison.verdict(),
-        })
-    }
-}
+/// The drivers.
+const DRIVERS: [Kind; 2] = [Kind::of::<disk::Disk>(), Kind::of::<nic::Nic>()];
 
 /// Runs the scenarios, and prints the table.
 pub fn run(options: &Options) -> Result<()> {
-    ensure!(options.rounds > 0, "there must be a round");
-    let mut lines = course::<disk::Disk>(options)?;
-    lines.extend(course::<nic::Nic>(options)?);
-    lines.extend(backend::run(options)?);
-    if let Some(path) = &options.json {
-        let lines: Vec<_> = lines.iter().map(Line::json).collect();
-        fs::write(path, serde_json::to_string_pretty(&lines)?)?;
-    }
-    Ok(())
+    let [disk, nic] = DRIVERS;
+    let [disks, nics] = backend::KINDS;
+    Race::new(options)?
+        .run(&[disk, nic, disks, nics])
+        .map(|_| ())
 }
 
-/// Runs what is wanted of the scenarios of a guest.
-fn course<C: Course>(options: &Options) -> Result<Vec<Line>> {
-    let scenarios: Vec<_> = C::SCENARIOS
-        .iter()
-        .filter(|scenario| options.wants(scenario.name))
-        .collect();
-    let mut lines = Vec::new();
-    if scenarios.is_empty() {
-        return Ok(lines);
+/// What is run, and what came out of it.
+struct Race<'a> {
+    options: &'a Options,
+    record: Option<Record>,
+    progress: Progress,
+    outcomes: Vec<Outcome>,
+}
+
+impl<'a> Race<'a> {
+    /// Opens the file for the results.
+    fn new(options: &'a Options) -> Result<Self> {
+        ensure!(options.rounds > 0, "there must be a round");
+        let record = |path: &PathBuf| {
+            let about = About::here(report::accelerator())?;
+            Record::open(path, about, options.is_fresh)
+        };
+        Ok(Self {
+            options,
+            record: options.json.as_ref().map(record).transpose()?,
+            progress: Progress::default(),
+            outcomes: Vec::new(),
+        })
     }
-    let scratch = Scratch::new()?;
-    let course = C::boot(scratch.path())?;
-    println!(
-        "{:<36}  {:>9}  {:>9}  {:<8}  {:>5}  {:>5}  {:<10}  verdict",
-        "",
-        C::OTHER,
-        "ours",
-        "",
-        "best",
-        "med.",
-        "95 %"
-    );
-    for scenario in scenarios {
+
+    /// Runs what is wanted of some kinds, and returns what came out.
+    fn run(mut self, kinds: &[Kind]) -> Result<Vec<Outcome>> {
+        let missing = kinds.iter().map(|kind| (kind.missing)(&self)).sum();
+        self.progress = Progress::new(missing, self.legs());
+        for kind in kinds {
+            (kind.run)(&mut self)?;
+        }
+        Ok(self.outcomes)
+    }
+
+    /// Returns how many legs a scenario has. The first round warms up.
+    fn legs(&self) -> u32 {
+        ORDER.iter().map(|_| self.options.rounds + 1).sum()
+    }
+
+    fn wanted<C: Course>(&self) -> impl Iterator<Item = &'static Scenario<C::Load>> {
+        let wanted = |scenario: &&Scenario<C::Load>| self.options.wants(scenario.name);
+        C::SCENARIOS.iter().filter(wanted)
+    }
+
+    /// Returns what an earlier run has reached in a scenario, in at least as many rounds.
+    fn kept(&self, name: &str) -> Option<&Outcome> {
+        let found = self.record.as_ref()?.find(name)?;
+        (found.rounds >= self.options.rounds).then_some(found)
+    }
+
+    fn missing<C: Course>(&self) -> u32 {
+        self.wanted::<C>()
+            .map(|scenario| u32::from(self.kept(scenario.name).is_none()))
+            .sum()
+    }
+
+    /// Runs what is wanted of the scenarios of a guest, and not there yet.
+    fn course<C: Course>(&mut self) -> Result<()> {
+        let scenarios: Vec<_> = self.wanted::<C>().collect();
+        if scenarios.is_empty() {
+            return Ok(());
+        }
+        let scratch = Scratch::new()?;
+        let mut course = None;
+        println!(
+            "{:<36}  {:>9}  {:>9}  {:<8}  {:>5}  {:>5}  {:<10}  verdict",
+            "",
+            C::OTHER,
+            "ours",
+            "",
+            "best",
+            "med.",
+            "95 %"
+        );
+        for scenario in scenarios {
+            if let Some(kept) = self.kept(scenario.name).cloned() {
+                println!("{kept} (kept)");
+                self.outcomes.push(kept);
+                continue;
+            }
+            // What is kept needs no guest.
+            let course = match &course {
+                Some(course) => course,
+                None => &*course.insert(C::boot(scratch.path())?),
+            };
+            let outcome = self.scenario(course, scenario)?;
+            println!("{outcome}");
+            if let Some(record) = &mut self.record {
+                record.add(outcome.clone())?;
+            }
+            self.outcomes.push(outcome);
+        }
+        course.map_or(Ok(()), |course| course.guest().end())
+    }
+
+    /// Runs a scenario.
+    fn scenario<C: Course>(&mut self, course: &C, scenario: &Scenario<C::Load>) -> Result<Outcome> {
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
-        for round in 0..=options.rounds {
+        self.progress.begin(scenario.name);
+        for round in 0..=self.options.rounds {
             for side in ORDER {
                 let used = if scenario.is_control {
                     Side::Theirs
@@ -164,6 +214,7 @@ fn course<C: Course>(options: &Options) -> Result<Vec<Line>> {
                     side
                 };
                 let value = course.leg(scenario, used)?;
+                self.progress.leg();
                 // The first round warms up.
                 match side {
                     _ if round == 0 => {}
@@ -172,16 +223,15 @@ fn course<C: Course>(options: &Options) -> Result<Vec<Line>> {
                 }
             }
         }
-        let line = Line {
-            name: scenario.name,
-            other: C::OTHER,
-            unit: scenario.unit,
+        self.progress.end();
+        Ok(Outcome {
+            name: scenario.name.to_owned(),
+            other: C::OTHER.to_owned(),
+            unit: scenario.unit.to_owned(),
             is_control: scenario.is_control,
+            rounds: self.options.rounds,
+            features: course.features().cloned(),
             comparison: Comparison::new(theirs, ours)?,
-        };
-        println!("{line}");
-        lines.push(line);
+        })
     }
-    course.guest().end()?;
-    Ok(lines)
 }

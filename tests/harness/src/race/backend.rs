@@ -4,7 +4,7 @@
 //! `qemu-storage-daemon`. All are in one guest, with the kernel's own drivers.
 
 use super::{
-    Course, Line, Options, Scenario,
+    Course, Kind, Options, Race, Scenario,
     disk::{self, READ_32, REQUESTS},
     nic,
 };
@@ -47,32 +47,30 @@ enum Other {
     Daemon,
 }
 
-/// Runs what is wanted.
-pub(super) fn run(options: &Options) -> Result<Vec<Line>> {
-    let mut lines = super::course::<Disks>(options)?;
-    lines.extend(super::course::<Nics>(options)?);
-    Ok(lines)
-}
+/// What there is.
+pub(super) const KINDS: [Kind; 2] = [Kind::of::<Disks>(), Kind::of::<Nics>()];
 
 /// Fails if a device of ours is surely not as fast as it should be: not by the best legs, which the rest
 /// of the host has hindered least, nor as far as can be told by all of them.
 pub fn is_fast(rounds: u32) -> Result<()> {
-    let lines = run(&Options {
+    let options = Options {
         rounds,
         json: None,
+        is_fresh: false,
         patterns: Vec::new(),
-    })?;
-    for line in lines.iter().filter(|line| !line.is_control) {
-        let least = match line.name {
+    };
+    let outcomes = Race::new(&options)?.run(&KINDS)?;
+    for outcome in outcomes.iter().filter(|outcome| !outcome.is_control) {
+        let least = match outcome.name.as_str() {
             name if name.ends_with("daemon") => OF_DAEMON,
             name if name.contains("udp") => OF_QEMU_DATAGRAMS,
             _ => OF_QEMU,
         };
-        let (best, (_, most)) = (line.comparison.best, line.comparison.interval);
+        let (best, (_, most)) = (outcome.comparison.best, outcome.comparison.interval);
         ensure!(
             best.max(most) >= least,
             "{}: only {best:.2} times as fast",
-            line.name
+            outcome.name
         );
     }
     Ok(())

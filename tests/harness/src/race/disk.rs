@@ -11,6 +11,7 @@ use crate::{
     blk::load::Driver,
     guest::{Builder, Guest},
     kernel::{Kernel, STOCK},
+    report::Features,
 };
 use anyhow::{Context, Result, ensure};
 use std::{path::Path, sync::Arc};
@@ -44,6 +45,7 @@ const fn fio(name: &'static str, unit: &'static str, load: &'static str) -> Scen
 /// A guest with a disk.
 pub struct Disk {
     guest: Arc<Guest>,
+    features: Features,
 }
 
 impl Course for Disk {
@@ -109,12 +111,16 @@ impl Course for Disk {
             // One queue to interrupt and one to poll: with more, they would not have as many.
             .device("virtio-blk-pci,drive=null,addr=0x10,num-queues=2");
         let guest = builder.boot(directory)?;
-        DRIVERS.load(&guest, "poll_queues=1")?;
-        Ok(Self { guest })
+        let features = DRIVERS.load(&guest, "poll_queues=1")?;
+        Ok(Self { guest, features })
     }
 
     fn guest(&self) -> &Guest {
         &self.guest
+    }
+
+    fn features(&self) -> Option<&Features> {
+        Some(&self.features)
     }
 
     fn leg(&self, scenario: &Scenario<&'static str>, side: Side) -> Result<f64> {

@@ -2,7 +2,7 @@
 
 //! Two drivers that have a device of a guest in turn.
 
-use crate::{bench::Side, guest::Guest};
+use crate::{bench::Side, guest::Guest, report::Features};
 use anyhow::{Result, ensure};
 
 /// What the kernel's own driver is called in the table.
@@ -18,8 +18,9 @@ pub struct Drivers {
 }
 
 impl Drivers {
-    /// Loads both, with parameters, and fails if they do not negotiate the same features.
-    pub fn load(&self, guest: &Guest, parameters: &str) -> Result<()> {
+    /// Loads both, with parameters, and returns the features that they negotiate; fails if these are not
+    /// the same.
+    pub fn load(&self, guest: &Guest, parameters: &str) -> Result<Features> {
         guest.sh(&format!(
             "echo 0 >/sys/bus/virtio/drivers_autoprobe
              modprobe {} {parameters} && modprobe {} {parameters}",
@@ -41,7 +42,7 @@ impl Drivers {
             differing.is_empty(),
             "the drivers differ in features {differing:?}"
         );
-        Ok(())
+        Ok(Features::of_bits(&theirs, &ours))
     }
 
     /// Gives the device to one of them.

@@ -15,6 +15,7 @@ use crate::{
         rig::{self, Driver, PEER},
     },
     program::Program,
+    report::Features,
 };
 use anyhow::{Context, Result};
 use std::{path::Path, sync::Arc};
@@ -52,6 +53,7 @@ const fn iperf(name: &'static str, options: &'static str) -> Scenario<Load> {
 /// A guest with a network device.
 pub struct Nic {
     guest: Arc<Guest>,
+    features: Features,
     _server: Program,
     _lan: Lan,
 }
@@ -97,9 +99,10 @@ impl Course for Nic {
         let options = ",mq=on,addr=0x10,host_tunnel=off,guest_tunnel=off,\
                        host_tunnel_csum=off,guest_tunnel_csum=off";
         let guest = rig::device(builder, 0, &netdev, "tap0", options).boot(directory)?;
-        DRIVERS.load(&guest, "")?;
+        let features = DRIVERS.load(&guest, "")?;
         Ok(Self {
             guest,
+            features,
             _server: server,
             _lan: lan,
         })
@@ -107,6 +110,10 @@ impl Course for Nic {
 
     fn guest(&self) -> &Guest {
         &self.guest
+    }
+
+    fn features(&self) -> Option<&Features> {
+        Some(&self.features)
     }
 
     fn leg(&self, scenario: &Scenario<Load>, side: Side) -> Result<f64> {

@@ -61,7 +61,28 @@ impl Series {
     }
 }
 
+/// What follows from a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Faster,
+    Slower,
+    /// They cannot be told apart.
+    Alike,
+}
+
+impl Verdict {
+    /// Says it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Faster => "faster",
+            Self::Slower => "slower",
+            Self::Alike => "not told apart",
+        }
+    }
+}
+
 /// How two series compare: ours to theirs, where more is better.
+#[derive(Clone, Debug)]
 pub struct Comparison {
     /// What the in-tree driver has reached.
     pub theirs: Series,
@@ -95,14 +116,14 @@ impl Comparison {
     }
 
     /// What follows, if anything does.
-    pub fn verdict(&self) -> &'static str {
+    pub fn verdict(&self) -> Verdict {
         let (low, high) = self.interval;
         if low > 1.0 {
-            "faster"
+            Verdict::Faster
         } else if high < 1.0 {
-            "slower"
+            Verdict::Slower
         } else {
-            "not told apart"
+            Verdict::Alike
         }
     }
 }
@@ -123,12 +144,12 @@ mod tests {
         let theirs: Vec<_> = (0..10).map(|i| 100.0 + f64::from(i)).collect();
         let faster = theirs.iter().map(|value| value * 1.5).collect();
         let comparison = Comparison::new(theirs.clone(), faster)?;
-        assert_eq!(comparison.verdict(), "faster");
+        assert_eq!(comparison.verdict(), Verdict::Faster);
         assert!((comparison.median - 1.5).abs() < 1e-9);
         assert!((comparison.best - 1.5).abs() < 1e-9);
 
         let slower = theirs.iter().map(|value| value * 0.5).collect();
-        assert_eq!(Comparison::new(theirs, slower)?.verdict(), "slower");
+        assert_eq!(Comparison::new(theirs, slower)?.verdict(), Verdict::Slower);
         Ok(())
     }
 
@@ -136,7 +157,7 @@ mod tests {
     fn what_is_the_same_is_not() -> Result<()> {
         let one = vec![90.0, 100.0, 110.0, 120.0, 95.0, 105.0];
         let other = vec![91.0, 99.0, 111.0, 119.0, 96.0, 104.0];
-        assert_eq!(Comparison::new(one, other)?.verdict(), "not told apart");
+        assert_eq!(Comparison::new(one, other)?.verdict(), Verdict::Alike);
         Ok(())
     }
 

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Results that tests use.
+
+use super::{About, Document, Features, Outcome};
+use crate::race::statistics::Comparison;
+use anyhow::Result;
+
+/// Where they are from; with a name that has to be escaped.
+pub fn about() -> About {
+    About {
+        kernel: "7.3".to_owned(),
+        qemu: "10 <Debian>".to_owned(),
+        cpu: "a CPU".to_owned(),
+        cpus: 2,
+        accelerator: "TCG".to_owned(),
+        commit: "0011223344ff5566".to_owned(),
+        changes: None,
+        date: "2026-01-02 03:04 UTC".to_owned(),
+    }
+}
+
+fn outcome(name: &str, factor: f64, is_control: bool) -> Result<Outcome> {
+    let theirs = vec![100.0, 101.0, 102.0, 103.0];
+    let ours = theirs.iter().map(|value| value * factor).collect();
+    Ok(Outcome {
+        name: name.to_owned(),
+        other: "in-tree".to_owned(),
+        unit: "IO/s".to_owned(),
+        is_control,
+        rounds: 4,
+        features: Some(Features {
+            theirs: "0x1".to_owned(),
+            ours: "0x1".to_owned(),
+        }),
+        comparison: Comparison::new(theirs, ours)?,
+    })
+}
+
+/// What was reached.
+pub fn outcomes() -> Result<Vec<Outcome>> {
+    Ok(vec![
+        outcome("disk one", 1.0, false)?,
+        outcome("disk two, control", 9.0, true)?,
+        outcome("disk <three> | \"four\" & five", 1.5, false)?,
+        outcome("nic tcp in", 2.0, false)?,
+    ])
+}
+
+/// All of it.
+pub fn document() -> Result<Document> {
+    Ok(Document {
+        about: about(),
+        outcomes: outcomes()?,
+    })
+}
