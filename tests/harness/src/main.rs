@@ -34,6 +34,7 @@ mod virtio;
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
 use registry::Wanted;
+use report::{About, CostRow, Document};
 use runner::Network;
 use std::{path::PathBuf, process::ExitCode, thread};
 
@@ -52,6 +53,7 @@ harness run [OPTION ...] [PATTERN ...]
 harness cost [OPTION ...]       count what the virtio layer costs, and print the table
     --disk, --net               what a request to a disk costs, or a frame
     --functions                 and in which functions
+    --json FILE                 where the results go, too
 harness bench [OPTION ...] [PATTERN ...]
                                 have both drivers do the same, and print how fast they are
     --rounds N                  how often, in fours, the first of which do not count (4)
@@ -140,16 +142,29 @@ fn run(arguments: &mut lexopt::Parser) -> Result<bool> {
 
 fn cost(arguments: &mut lexopt::Parser) -> Result<()> {
     let mut functions = false;
-    let mut print: fn(bool) -> Result<()> = virtio::cost::print;
+    let mut json: Option<PathBuf> = None;
+    let mut print: fn(bool) -> Result<Vec<CostRow>> = virtio::cost::print;
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("functions") => functions = true,
+            Long("json") => json = Some(arguments.value()?.into()),
             Long("disk") => print = blk::cost::print,
             Long("net") => print = net::cost::print,
             other => return Err(other.unexpected().into()),
         }
     }
-    print(functions)
+    // What is wrong there is said before all is measured.
+    let about = json.as_ref().map(|_| About::here("TCG, by -icount"));
+    let about = about.transpose()?;
+    let costs = print(functions)?;
+    if let (Some(path), Some(about)) = (json, about) {
+        let document = Document {
+            costs,
+            ..Document::new(about)
+        };
+        report::write(&path, &document.text()?)?;
+    }
+    Ok(())
 }
 
 fn bench(arguments: &mut lexopt::Parser) -> Result<()> {

@@ -13,6 +13,7 @@ use crate::{
     guest::{Builder, Guest, Idle, WINDOW},
     kernel::{Kernel, STOCK},
     paths::Scratch,
+    report::{CostRow, Spent},
 };
 use anyhow::{Result, ensure};
 use std::path::Path;
@@ -84,6 +85,9 @@ fn is_driver(function: &Function) -> bool {
         || (module.is_none() && core.iter().any(|part| function.name.contains(part)))
 }
 
+/// What a row of the table is about.
+const WORK: &str = "requests of 4 KiB";
+
 /// A line of the table.
 struct Row {
     name: String,
@@ -114,6 +118,23 @@ impl Row {
             self.ours.total() / self.theirs.total(),
             self.ours.part(is_driver) / self.theirs.part(is_driver)
         );
+    }
+
+    /// Returns what a file has of it.
+    fn record(&self) -> CostRow {
+        let spent = |cost: &Cost| Spent {
+            whole: cost.total(),
+            driver: cost.part(is_driver),
+            core: None,
+            traffic: None,
+        };
+        CostRow {
+            work: WORK.to_owned(),
+            name: self.name.clone(),
+            other: "in-tree".to_owned(),
+            theirs: spent(&self.theirs),
+            ours: spent(&self.ours),
+        }
     }
 
     fn print_functions(&self) {
@@ -223,16 +244,18 @@ pub fn is_below_that_of_the_in_tree_driver(cx: &mut Cx) -> Result<()> {
     Ok(())
 }
 
-/// Prints the table of the documentation, and where the instructions are if `functions` says so.
-pub fn print(functions: bool) -> Result<()> {
+/// Prints the table of the documentation, and where the instructions are if `functions` says so; returns
+/// its rows.
+pub fn print(functions: bool) -> Result<Vec<CostRow>> {
     let shared = Scratch::new()?;
     let kernel = Builder::new(&Kernel::find(STOCK)?);
     let guest = builder(kernel, shared.path())?.boot(shared.path())?;
     let bench = bench(&guest, shared.path())?;
     println!(
         "{:<30}  in-tree   driver   ours      driver   whole  driver",
-        "requests of 4 KiB"
+        WORK
     );
+    let mut records = Vec::new();
     for (ring, _, slot) in SLOTS {
         for work in LOADS {
             let row = row(&bench, ring, *slot, work)?;
@@ -240,7 +263,9 @@ pub fn print(functions: bool) -> Result<()> {
             if functions {
                 row.print_functions();
             }
+            records.push(row.record());
         }
     }
-    guest.end()
+    guest.end()?;
+    Ok(records)
 }

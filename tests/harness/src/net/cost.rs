@@ -15,6 +15,7 @@ use crate::{
     guest::{Builder, Guest, Idle, WINDOW},
     kernel::{Kernel, STOCK},
     paths::{self, Scratch},
+    report::{CostRow, Spent},
 };
 use anyhow::{Context, Result, ensure};
 use std::{cell::RefCell, collections::BTreeMap, path::Path};
@@ -194,7 +195,19 @@ impl Measured {
     fn driver(&self) -> f64 {
         self.cost.part(is_driver) + self.allocations() - self.others
     }
+
+    fn spent(&self) -> Spent {
+        Spent {
+            whole: self.cost.total(),
+            driver: self.driver(),
+            core: None,
+            traffic: Some((self.traffic.kicks, self.traffic.interrupts)),
+        }
+    }
 }
+
+/// What a row of the table is about.
+const WORK: &str = "frames, by their bytes";
 
 /// A line of the table.
 struct Row {
@@ -245,6 +258,17 @@ impl Row {
             of(&self.theirs),
             of(&self.ours),
         );
+    }
+
+    /// Returns what a file has of it.
+    fn record(&self) -> CostRow {
+        CostRow {
+            work: WORK.to_owned(),
+            name: self.name.clone(),
+            other: "in-tree".to_owned(),
+            theirs: self.theirs.spent(),
+            ours: self.ours.spent(),
+        }
     }
 
     fn print_functions(&self) {
@@ -467,16 +491,18 @@ pub fn is_near_that_of_the_in_tree_driver(cx: &mut Cx) -> Result<()> {
     cx.end(&guest)
 }
 
-/// Prints the table of the documentation, and where the instructions are if `functions` says so.
-pub fn print(functions: bool) -> Result<()> {
+/// Prints the table of the documentation, and where the instructions are if `functions` says so; returns
+/// its rows.
+pub fn print(functions: bool) -> Result<Vec<CostRow>> {
     let shared = Scratch::new()?;
     let kernel = Builder::new(&Kernel::find(STOCK)?);
     let guest = builder(kernel, shared.path())?.boot(shared.path())?;
     let rig = Rig::new(&guest, shared.path())?;
     println!(
         "{:<31}  in-tree  driver  kicks   irqs    ours     driver  kicks   irqs    whole  driver",
-        "frames, by their bytes"
+        WORK
     );
+    let mut records = Vec::new();
     for ring in 0..RINGS.len() {
         for work in WORKS {
             let row = rig.row(ring, *work)?;
@@ -484,7 +510,9 @@ pub fn print(functions: bool) -> Result<()> {
             if functions {
                 row.print_functions();
             }
+            records.push(row.record());
         }
     }
-    guest.end()
+    guest.end()?;
+    Ok(records)
 }

@@ -24,6 +24,12 @@ pub fn optional_text(object: &Value, key: &str) -> Option<String> {
     object.get(key)?.as_str().map(str::to_owned)
 }
 
+/// Returns a number.
+pub fn number(object: &Value, key: &str) -> Result<f64> {
+    let number = value(object, key)?.as_f64();
+    number.with_context(|| format!("its {key:?} is no number"))
+}
+
 /// Returns a number that is counted.
 pub fn count(object: &Value, key: &str) -> Result<u32> {
     let number = value(object, key)?.as_u64();

@@ -2,7 +2,7 @@
 
 //! Results that tests use.
 
-use super::{About, Document, Features, Outcome};
+use super::{About, CostRow, Document, Features, Outcome, Spent};
 use crate::race::statistics::Comparison;
 use anyhow::Result;
 
@@ -47,10 +47,48 @@ pub fn outcomes() -> Result<Vec<Outcome>> {
     ])
 }
 
+/// What was spent.
+pub fn costs() -> Vec<CostRow> {
+    let spent = |whole, driver| Spent {
+        whole,
+        driver,
+        core: None,
+        traffic: Some((0.25, 0.5)),
+    };
+    let without = |whole, driver| Spent {
+        core: Some(driver / 2.0),
+        traffic: None,
+        ..spent(whole, driver)
+    };
+    let row = |work: &str, name: &str, theirs, ours| CostRow {
+        work: work.to_owned(),
+        name: name.to_owned(),
+        other: "in-tree".to_owned(),
+        theirs,
+        ours,
+    };
+    vec![
+        row("frames", "small", spent(1000.0, 400.0), spent(500.0, 300.0)),
+        row(
+            "frames",
+            "large",
+            spent(1000.0, 400.0),
+            spent(2000.0, 300.0),
+        ),
+        row(
+            "buffers",
+            "single",
+            without(100.0, 80.0),
+            without(50.0, 40.0),
+        ),
+    ]
+}
+
 /// All of it.
 pub fn document() -> Result<Document> {
     Ok(Document {
         about: about(),
         outcomes: outcomes()?,
+        costs: costs(),
     })
 }

@@ -13,6 +13,7 @@ use crate::{
     guest::{Builder, Idle, WINDOW},
     kernel::{Kernel, STOCK},
     paths::Scratch,
+    report::{CostRow, Spent},
 };
 use anyhow::{Result, ensure};
 use std::path::Path;
@@ -111,7 +112,15 @@ impl Part {
             Self::Rest
         }
     }
+
+    /// Returns how much of a cost is there.
+    fn within(self, cost: &Cost) -> f64 {
+        cost.part(|function| Self::of(function) == self)
+    }
 }
+
+/// What a row of the table is about.
+const WORK: &str = "buffers";
 
 /// A line of the table.
 struct Row {
@@ -143,8 +152,8 @@ impl Row {
             format!(
                 "{:7.1}  {:6.1}  {:6.1}",
                 cost.total(),
-                cost.part(|function| Part::of(function) == Part::Module),
-                cost.part(|function| Part::of(function) == Part::Core)
+                Part::Module.within(cost),
+                Part::Core.within(cost)
             )
         };
         println!(
@@ -154,6 +163,24 @@ impl Row {
             of(&self.rust),
             self.ratio()
         );
+    }
+
+    /// Returns what a file has of it. The ring is a part of our module, and of their core: both are what
+    /// a driver costs.
+    fn record(&self) -> CostRow {
+        let spent = |cost: &Cost| Spent {
+            whole: cost.total(),
+            driver: Part::Module.within(cost) + Part::Core.within(cost),
+            core: Some(Part::Core.within(cost)),
+            traffic: None,
+        };
+        CostRow {
+            work: WORK.to_owned(),
+            name: self.name.clone(),
+            other: "C".to_owned(),
+            theirs: spent(&self.c),
+            ours: spent(&self.rust),
+        }
     }
 
     /// Prints where the instructions are, the most first.
@@ -231,8 +258,9 @@ pub fn is_at_most_that_of_c(cx: &mut Cx) -> Result<()> {
     Ok(())
 }
 
-/// Prints the table of the documentation, and where the instructions are if `functions` says so.
-pub fn print(functions: bool) -> Result<()> {
+/// Prints the table of the documentation, and where the instructions are if `functions` says so; returns
+/// its rows.
+pub fn print(functions: bool) -> Result<Vec<CostRow>> {
     let shared = Scratch::new()?;
     let kernel = Builder::new(&Kernel::find(STOCK)?);
     let guest = builder(kernel, shared.path())?.boot(shared.path())?;
@@ -242,7 +270,7 @@ pub fn print(functions: bool) -> Result<()> {
     println!("{line}  =====");
     println!(
         "{:<46}  C        module  core    Rust     module  core    ratio",
-        "buffers"
+        WORK
     );
     println!("{line}  =====");
     let mut rows = Vec::new();
@@ -257,5 +285,6 @@ pub fn print(functions: bool) -> Result<()> {
     if functions {
         rows.iter().for_each(Row::print_functions);
     }
-    guest.end()
+    guest.end()?;
+    Ok(rows.iter().map(Row::record).collect())
 }
