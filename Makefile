@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 FLAVOUR ?= 7.3-amd64
 
 targets := modules modules_install test-modules clippy doc rust-analyzer check test \
-	   test-all run shell cost cost-blk cost-net bench bench-quick bench-rings harness kernels update
+	   test-all run shell cost cost-blk cost-net bench bench-quick bench-rings report harness kernels update
 
 .PHONY: help clean distclean $(targets)
 
@@ -45,7 +45,9 @@ distclean: clean
 ##   make cost             count the instructions of the virtio layer, compared with C
 ##   make cost-blk         count those of a request to a disk, compared with the kernel's driver
 ##   make cost-net         count those of a frame, compared with the kernel's driver
-##   make bench            have drivers, and devices, race: what programs reach; bench-quick is shorter
+##   make bench            have drivers, and devices, race: what programs reach; bench-quick is shorter;
+##                         build/bench.html and build/bench.md show it; FRESH=1 keeps nothing
+##   make report           show all that bench and the costs have measured, in build/report.html
 ##   make bench-rings      measure the backend's rings and switch alone, on a core of this machine
 ##   make check            every gate: format, lints, documentation, spelling, commits, ...
 ##   make clippy           lint the modules
@@ -139,16 +141,22 @@ run: modules harness
 		--run 'lsmod; readlink /sys/bus/virtio/devices/virtio0/driver'
 
 cost: test-modules harness
-	@$(harness) cost
+	@$(harness) cost --json build/cost.json
 
 cost-blk: modules harness
-	@$(harness) cost --disk
+	@$(harness) cost --disk --json build/cost-blk.json
 
 cost-net: modules test-modules harness
-	@$(harness) cost --net
+	@$(harness) cost --net --json build/cost-net.json
 
+# What an interrupted one has measured is kept, unless FRESH=1.
 bench: modules harness
-	@$(harness) bench --json build/bench.json
+	@$(harness) bench --json build/bench.json $(if $(FRESH),--fresh)
+	@$(harness) report --html build/bench.html --markdown build/bench.md build/bench.json
+
+report: harness
+	@$(harness) report --html build/report.html --markdown build/report.md \
+		$(wildcard build/bench.json build/cost.json build/cost-blk.json build/cost-net.json)
 
 bench-quick: modules harness
 	@$(harness) bench --rounds 2 'disk 4k randread qd32' 'nic tcp out'

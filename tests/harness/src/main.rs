@@ -60,6 +60,10 @@ harness bench [OPTION ...] [PATTERN ...]
     --json FILE                 where the results go, too, each when it is there; those that are in
                                 it, and were measured the same way, are kept
     --fresh                     none is kept
+harness report [OPTION ...] JSON ...
+                                make tables of such files, and print them
+    --html FILE                 a page, with pictures
+    --markdown FILE             where the tables go
 harness guest [OPTION ...]      boot a guest, run commands in it, power it off
     --kernel FLAVOUR            its kernel (7.3-amd64)
     --module NAME               a module that was built here; repeatable
@@ -117,6 +121,7 @@ fn call() -> Result<bool> {
             return Ok(apart.status()?.success());
         }
         "race" => bench(&mut arguments)?,
+        "report" => report(&mut arguments)?,
         "guest" => show::guest(&mut arguments)?,
         "help" => print!("{USAGE}"),
         other => bail!("there is no command {other}, see harness help"),
@@ -184,6 +189,23 @@ fn bench(arguments: &mut lexopt::Parser) -> Result<()> {
         }
     }
     race::run(&options)
+}
+
+fn report(arguments: &mut lexopt::Parser) -> Result<()> {
+    let mut options = report::Options {
+        files: Vec::new(),
+        html: None,
+        markdown: None,
+    };
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("html") => options.html = Some(arguments.value()?.into()),
+            Long("markdown") => options.markdown = Some(arguments.value()?.into()),
+            Value(file) => options.files.push(file.into()),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    report::run(&options)
 }
 
 fn wanted(arguments: &mut lexopt::Parser) -> Result<Wanted> {

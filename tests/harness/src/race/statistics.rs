@@ -61,6 +61,16 @@ impl Series {
     }
 }
 
+/// Returns the geometric mean of ratios: that of a half and of 2 is 1. There is none of nothing.
+pub fn geometric_mean(ratios: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let (mut logarithms, mut count) = (0.0, 0.0);
+    for ratio in ratios {
+        logarithms += ratio.ln();
+        count += 1.0;
+    }
+    (count > 0.0).then(|| (logarithms / count).exp())
+}
+
 /// What follows from a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -159,6 +169,13 @@ mod tests {
         let other = vec![91.0, 99.0, 111.0, 119.0, 96.0, 104.0];
         assert_eq!(Comparison::new(one, other)?.verdict(), Verdict::Alike);
         Ok(())
+    }
+
+    #[test]
+    fn as_much_slower_as_faster_is_the_same() {
+        let mean = geometric_mean([0.5, 2.0, 4.0]).unwrap_or_default();
+        assert!((mean - 4.0_f64.cbrt()).abs() < 1e-9, "{mean}");
+        assert_eq!(geometric_mean([]), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::{
     thread,
 };
 
-/// How many digits of a hash are enough.
+/// How many digits of a commit people are shown.
 const SHORT: usize = 12;
 
 /// Where and with what.
@@ -84,6 +84,15 @@ impl About {
             ("commit", commit),
             ("date", self.date.clone()),
         ]
+    }
+
+    /// Returns the commit, for people.
+    pub fn revision(&self) -> String {
+        let commit = self.commit.get(..SHORT).unwrap_or(&self.commit);
+        match self.changes {
+            Some(_) => format!("{commit} with changes"),
+            None => commit.to_owned(),
+        }
     }
 
     /// Writes it.
@@ -221,5 +230,13 @@ mod tests {
             ..one.clone()
         };
         assert_eq!(one.differences(&other), ["kernel", "commit"]);
+    }
+
+    #[test]
+    fn people_see_a_part_of_the_commit() {
+        let mut about = samples::about();
+        assert_eq!(about.revision(), "0011223344ff");
+        about.changes = Some("0123456789ab".to_owned());
+        assert_eq!(about.revision(), "0011223344ff with changes");
     }
 }

@@ -8,6 +8,9 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::fmt;
 
+/// What controls are called together.
+pub const CONTROL: &str = "control";
+
 /// The features that both drivers have negotiated, as hexadecimal numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Features {
@@ -67,6 +70,15 @@ impl fmt::Display for Outcome {
 }
 
 impl Outcome {
+    /// Returns of which kind it is.
+    pub fn group(&self) -> &str {
+        if self.is_control {
+            CONTROL
+        } else {
+            self.name.split(' ').next().unwrap_or_default()
+        }
+    }
+
     /// Writes it. What follows from the legs is there for others who read it.
     pub fn json(&self) -> Value {
         let comparison = &self.comparison;

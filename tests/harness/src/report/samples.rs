@@ -2,7 +2,7 @@
 
 //! Results that tests use.
 
-use super::{About, CostRow, Document, Features, Outcome, Spent};
+use super::{About, CostRow, Document, Features, Outcome, Part, Spent};
 use crate::race::statistics::Comparison;
 use anyhow::Result;
 
@@ -90,5 +90,13 @@ pub fn document() -> Result<Document> {
         about: about(),
         outcomes: outcomes()?,
         costs: costs(),
+    })
+}
+
+/// The same, as a file of a report.
+pub fn part() -> Result<Part> {
+    Ok(Part {
+        file: "sample.json".to_owned(),
+        document: document()?,
     })
 }
