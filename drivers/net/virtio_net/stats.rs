@@ -62,7 +62,7 @@ pub(crate) const TX: &[Named<TxStats>] = &[
     ("bytes", |stats| &stats.bytes),
     ("drops", |stats| &stats.drops),
     ("kicks", |stats| &stats.kicks),
-    ("timeouts", |stats| &stats.timeouts),
+    ("tx_timeouts", |stats| &stats.timeouts),
     ("gso_packets", |stats| &stats.gso_packets),
     ("stops", |stats| &stats.stops),
     ("wakes", |stats| &stats.wakes),

@@ -168,6 +168,7 @@ fn stands_still(backend: &Backend, guest: &Guest) -> Result<()> {
     backend.device(NET, "release", json!({}))?;
     guest.run("killall ping; wait")?;
     works(guest)?;
+    guest.sh("ethtool -S $(nic 0) | grep -q 'tx0_tx_timeouts: [1-9]'")?;
     guest.excuse(&["virtio_net_rs virtio0 eth0: NETDEV WATCHDOG"])
 }
 
