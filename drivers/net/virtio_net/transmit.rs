@@ -89,8 +89,13 @@ impl<'bound> Tx<'bound> {
 
     /// Tells whether the device has no frame.
     pub(crate) fn is_empty(&self) -> bool {
-        let ring = self.ring.as_ref();
-        ring.is_none_or(|ring| ring.outstanding() == 0)
+        self.outstanding() == 0
+    }
+
+    /// Returns how many frames the device has.
+    #[inline]
+    fn outstanding(&self) -> u16 {
+        self.ring.as_ref().map_or(0, |ring| ring.outstanding())
     }
 
     /// Takes the ring out.
@@ -183,8 +188,7 @@ impl<'bound> Tx<'bound> {
         };
         if let Some(notification) = ring.kick_prepare() {
             // It may send all of it right now: that is seen without an interrupt.
-            ring.disable_callback();
-            self.due = 0;
+            self.mask();
             notification.send();
             stats.kicks.increment();
             return self.settings.interrupts;
@@ -196,20 +200,25 @@ impl<'bound> Tx<'bound> {
     /// it has twice as many frames as the last time, so that it does not cost much.
     #[cold]
     fn is_due(&self) -> bool {
-        let ring = self.ring.as_ref();
-        self.settings.interrupts && ring.is_some_and(|ring| ring.outstanding() >= self.due)
+        self.settings.interrupts && self.outstanding() >= self.due
     }
 
     /// Tells whether there is room once what the device has sent is taken back.
     #[inline(never)]
     fn make_room(&mut self, queue: TxQueue<'_>, stats: &TxStats) -> Result<bool> {
-        if let Some(ring) = &mut self.ring {
-            ring.disable_callback();
-            self.due = 0;
-        }
+        self.mask();
         self.reclaim(queue, stats)?;
         self.defer();
         Ok(self.ring.as_ref().is_some_and(|ring| ring.free() >= ROOM))
+    }
+
+    /// Has the device not interrupt, until somebody asks for it.
+    #[inline(always)]
+    fn mask(&mut self) {
+        if let Some(ring) = &mut self.ring {
+            ring.disable_callback();
+        }
+        self.due = 0;
     }
 
     /// Has the device interrupt for the frame that it is told of next, and not for those before.
@@ -319,15 +328,10 @@ impl<'bound> Tx<'bound> {
     /// Takes back what the device has sent, and lets it not interrupt. Tells whether there was
     /// anything.
     pub(crate) fn take_back(&mut self, queue: TxQueue<'_>, stats: &TxStats) -> Result<bool> {
-        let Some(ring) = &mut self.ring else {
-            return Ok(false);
-        };
-        ring.disable_callback();
-        self.due = 0;
-        let before = ring.outstanding();
+        self.mask();
+        let before = self.outstanding();
         self.reclaim(queue, stats)?;
-        let after = self.ring.as_ref().map_or(0, |ring| ring.outstanding());
-        Ok(after < before)
+        Ok(self.outstanding() < before)
     }
 
     /// Asks for an interrupt when the device has sent most of what it has, if it ever is to interrupt

@@ -114,13 +114,9 @@ impl Device<device::Bound> {
         }
 
         let negotiated = self.core_features::<T::Class>();
-        let accepted = Offered::new(negotiated)
-            .negotiate(FeatureSet::from_bits(u128::MAX))
-            .map_err(|_| EINVAL)?;
         // With this, the core (7.3) takes the next buffers for used up to that which the device names: all
         // that ever follow, if it names one that is not there.
-        let accepted = accepted.set().without(Feature::IN_ORDER);
-        let accepted = Offered::new(accepted)
+        let accepted = Offered::new(negotiated.without(Feature::IN_ORDER))
             .negotiate(FeatureSet::from_bits(u128::MAX))
             .map_err(|_| EINVAL)?;
         let wanted = T::validate(self, accepted)?;

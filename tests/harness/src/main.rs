@@ -55,7 +55,8 @@ harness cost [OPTION ...]       count what the virtio layer costs, and print the
     --functions                 and in which functions
     --json FILE                 where the results go, too
 harness bench [OPTION ...] [PATTERN ...]
-                                have both drivers do the same, and print how fast they are
+                                have drivers, and devices, do the same, and print how fast
+                                they are
     --rounds N                  how often, in fours, the first of which do not count (4)
     --json FILE                 where the results go, too, each when it is there; those that are in
                                 it, and were measured the same way, are kept

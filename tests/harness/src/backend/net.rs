@@ -19,12 +19,7 @@ pub fn builder(cx: &Cx) -> Result<Builder> {
 
 /// A guest with a driver, and what the tests use.
 pub fn builder_of(cx: &Cx, driver: Driver) -> Result<Builder> {
-    let builder = cx.kernel(STOCK)?;
-    let builder = match driver {
-        Driver::InTree => builder.kernel_module(driver.module()),
-        Driver::Ours => builder.module(driver.module())?,
-    };
-    Ok(builder.kernel_module("8021q").tool("ip").tool("ethtool"))
+    Ok(driver.builder(cx, STOCK)?.kernel_module("8021q"))
 }
 
 /// A network interface of a guest.

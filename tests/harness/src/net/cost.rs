@@ -35,7 +35,7 @@ const TRAFFIC_LIMIT: f64 = 0.02;
 
 /// How much two measurements of the same may differ: when the allocator has to do more than usual, and
 /// which frames a stream is cut into, depends on little things.
-const TOLERANCE: f64 = 0.03;
+const TOLERANCE: f64 = 0.02;
 
 /// The drivers.
 const IN_TREE: &str = "virtio_net";

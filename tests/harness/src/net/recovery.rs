@@ -157,12 +157,7 @@ fn stands_still(backend: &Backend, guest: &Guest) -> Result<()> {
     guest.sh(&format!(
         "ping -q -i 0.01 -s 1400 -c 1000 {PEER} >/dev/null 2>&1 &"
     ))?;
-    wait_for(
-        guest,
-        &format!(
-            "[ $(ethtool -S $(nic 0) | awk '$1 == \"resets:\" {{ print $2 }}') -gt {before} ]"
-        ),
-    )?;
+    wait_for(guest, &is_reset("$(nic 0)", before))?;
     backend.device(NET, "clear", json!({}))?;
     // Those that it has got since then would have the watchdog find it again.
     backend.device(NET, "release", json!({}))?;
@@ -229,12 +224,7 @@ pub fn of_commands(cx: &mut Cx, flavour: &str) -> Result<()> {
                 "no command meets the fault: {rules}, {}",
                 said.text
             );
-            wait_for(
-                &guest,
-                &format!(
-                    "[ $(ethtool -S {nic} | awk '$1 == \"resets:\" {{ print $2 }}') -gt {before} ]"
-                ),
-            )?;
+            wait_for(&guest, &is_reset(nic, before))?;
             works(&guest)?;
             let address = guest.sh(&format!("cat /sys/class/net/{nic}/address"))?;
             ensure!(address.trim() == OTHER_MAC, "the address is {address}");
@@ -254,11 +244,19 @@ fn resets(guest: &Guest, driver: Driver) -> Result<u64> {
 }
 
 fn count(guest: &Guest, nic: &str) -> Result<u64> {
-    let said = guest.sh(&format!(
-        "ethtool -S {nic} | awk '$1 == \"resets:\" {{ print $2 }}'"
-    ))?;
+    let said = guest.sh(&counter(nic))?;
     let number = said.trim().parse();
     number.with_context(|| format!("the guest says {said}"))
+}
+
+/// What tells whether there were more resets than before.
+fn is_reset(nic: &str, before: u64) -> String {
+    format!("[ $({}) -gt {before} ]", counter(nic))
+}
+
+/// What prints how many resets there were.
+fn counter(nic: &str) -> String {
+    format!("ethtool -S {nic} | awk '$1 == \"resets:\" {{ print $2 }}'")
 }
 
 /// Fails if the network does not work soon, in both directions.

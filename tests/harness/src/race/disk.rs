@@ -135,13 +135,12 @@ impl Course for Disk {
         } else {
             "cat /proc/irq/$irq/effective_affinity_list"
         };
-        self.guest.sh(&format!(
+        let cpus = self.guest.sh(&format!(
             "until [ -b /dev/{disk} ]; do usleep 50000; done
              irq=$(awk '/virtio.*-req/ {{ print $1 + 0; exit }}' /proc/interrupts)
-             {cpus} >/tmp/cpus"
+             {cpus}"
         ))?;
-        let cpus = "$(cat /tmp/cpus)";
-        run(&self.guest, disk, cpus, scenario.unit, scenario.load)
+        run(&self.guest, disk, cpus.trim(), scenario.unit, scenario.load)
     }
 }
 
