@@ -363,8 +363,8 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
         self.ring.enable_callback()
     }
 
-    /// Asks the device to interrupt when it has used most of the buffers that it has. Returns
-    /// whether it has used many already, as [`Virtqueue::enable_callback`] does.
+    /// Asks the device to interrupt when it has used most of the buffers that it has, whatever is popped
+    /// until then. Returns whether it has used many already, as [`Virtqueue::enable_callback`] does.
     #[doc(alias = "virtqueue_enable_cb_delayed")]
     #[must_use]
     pub fn enable_callback_delayed(&mut self) -> bool {
@@ -372,8 +372,9 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     }
 
     /// Asks the device to interrupt when it has used the first of the buffers of which it is told next,
-    /// and not before: who calls this is about to tell it of some, or asks for an interrupt in another
-    /// way. As it cannot have used a buffer that it does not know, nobody has to look.
+    /// and not before, whatever is popped until then: who calls this is about to tell it of some, or asks
+    /// for an interrupt in another way. As it cannot have used a buffer that it does not know, nobody has
+    /// to look.
     ///
     /// Nothing changes if the device cannot be told that: [`Virtqueue::can_defer_callback`].
     #[inline(always)]

@@ -58,6 +58,16 @@ enum Interrupts {
     On,
     /// As above, and the device knows for sure.
     Settled,
+    /// For one further ahead, whatever is popped before the device has come there.
+    Ahead,
+}
+
+impl Interrupts {
+    /// Tells whether the device should interrupt for the next buffer.
+    #[inline(always)]
+    fn is_for_next(self) -> bool {
+        matches!(self, Self::On | Self::Settled)
+    }
 }
 
 /// Where the descriptors of a buffer with several elements are.

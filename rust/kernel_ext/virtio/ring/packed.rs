@@ -349,7 +349,9 @@ impl Packed {
         let size = self.memory.size();
         let told = size.get() - self.places.free() - self.untold;
         let most = told - told.div_ceil(4);
-        self.enable_callback_at(self.taken.plus(most, size).unwrap_or(self.taken))
+        let is_used = self.enable_callback_at(self.taken.plus(most, size).unwrap_or(self.taken));
+        self.interrupts = Interrupts::Ahead;
+        is_used
     }
 
     /// Asks the device to interrupt when it has used the first of the buffers of which it is told next.
@@ -360,6 +362,7 @@ impl Packed {
         if is_first && self.can_defer_callback() {
             // It sees that before it sees them.
             self.set_event(self.told);
+            self.interrupts = Interrupts::Ahead;
         }
     }
 
@@ -493,7 +496,7 @@ impl Drives for Packed {
         if let Ok(taken) = self.taken.plus(count, self.memory.size()) {
             self.taken = taken;
         }
-        if self.interrupts != Interrupts::Off {
+        if self.interrupts.is_for_next() {
             self.set_event(self.taken);
         }
         Ok(Some((token, used.written)))

@@ -415,7 +415,7 @@ impl Split {
         let most = outstanding.wrapping_sub(outstanding.div_ceil(4));
         self.enable_callback_at(self.taken.plus(most));
         barrier::full();
-        self.interrupts = Interrupts::Settled;
+        self.interrupts = Interrupts::Ahead;
         self.memory.used_index().since(self.taken) > most && !self.vq.is_broken()
     }
 
@@ -427,6 +427,7 @@ impl Split {
         if is_first && self.can_defer_callback() {
             // It sees that before it sees them.
             self.enable_callback_at(self.told);
+            self.interrupts = Interrupts::Ahead;
         }
     }
 
@@ -551,7 +552,7 @@ impl Drives for Split {
             NotUsed::NotAHead => Fault::NotAHead(used.id),
         })?;
         self.taken = self.taken.plus(1);
-        if self.interrupts != Interrupts::Off {
+        if self.interrupts.is_for_next() {
             self.interrupts = Interrupts::On;
             self.set_event(self.taken);
         }
