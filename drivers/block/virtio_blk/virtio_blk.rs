@@ -507,7 +507,8 @@ impl virtio::Driver for VirtioBlk {
         }
     }
 
-    fn shutdown<'bound>(_: &'bound Device<Core<'_>>, this: Pin<&Data<'bound>>) {
+    fn shutdown<'bound>(vdev: &'bound Device<Core<'_>>, this: Pin<&Data<'bound>>) {
+        vdev.quiesce();
         this.abandon();
     }
 }

@@ -185,6 +185,17 @@ impl Device<device::Bound> {
 }
 
 impl Device<device::Core<'_>> {
+    /// Resets the device, unless that was done: for [`Driver::shutdown`]. Its queues can be dropped then.
+    ///
+    /// # Context
+    ///
+    /// Process; this sleeps.
+    pub fn quiesce(&self) {
+        if let Some(state) = self.state() {
+            state.quiesce();
+        }
+    }
+
     /// Returns the data of driver `T`, to which the device is bound.
     ///
     /// # Safety

@@ -173,7 +173,8 @@ pub trait Driver: 'static {
     }
 
     /// Called when the machine goes down, or another kernel is about to be started. The device is
-    /// reset when this returns.
+    /// reset when this returns; a driver that wants to drop its queues does it before, by
+    /// [`Device::quiesce`].
     fn shutdown<'bound>(vdev: &'bound Device<device::Core<'_>>, this: Pin<&Self::Data<'bound>>) {
         let _ = (vdev, this);
     }
