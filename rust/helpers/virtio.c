@@ -47,6 +47,8 @@ void rust_helper_virtio_del_vqs(struct virtio_device *vdev, const void *decoy)
 
 		if (vring->desc == decoy)
 			vring->desc = phys_to_virt(virtqueue_get_desc_addr(vq));
+		/* Some transports forget where an interrupt was to go that several queues share. */
+		virtqueue_set_affinity(vq, NULL);
 	}
 	vdev->config->del_vqs(vdev);
 }
