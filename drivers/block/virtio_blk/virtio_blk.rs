@@ -227,6 +227,9 @@ impl<'bound> Data<'bound> {
 
     /// Takes the capacity over from the device.
     fn resize(vdev: &Device<Bound>, this: Pin<&Data<'_>>) {
+        if this.recovery.heeds_device() {
+            return;
+        }
         let capacity = Shape::read(vdev, this.features).and_then(|shape| shape.capacity(vdev));
         let (Ok(capacity), Some(disk)) = (capacity, this.disk.as_ref()) else {
             return;

@@ -146,6 +146,9 @@ impl<'bound> Data<'bound> {
 
     /// Looks at the state of the link, and whether an announcement is wanted.
     fn look(vdev: &Device<Bound>, this: Pin<&Data<'_>>) {
+        if this.recovery.heeds_device() {
+            return;
+        }
         let Some(nic) = this.nic.as_ref() else {
             return;
         };

@@ -161,6 +161,15 @@ impl Device<device::Bound> {
         }
     }
 
+    /// Tells whether the device says that it cannot go on without a reset.
+    ///
+    /// # Context
+    ///
+    /// Process: some transports sleep.
+    pub(super) fn needs_reset(&self) -> bool {
+        self.state().is_some_and(State::needs_reset)
+    }
+
     /// Returns how many bytes a piece of memory can have that the device is to access: less than any
     /// number if they are copied to where it can.
     #[doc(alias = "virtio_max_dma_size")]

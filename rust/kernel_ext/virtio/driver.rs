@@ -100,8 +100,9 @@ pub trait Driver: 'static {
         Ok(())
     }
 
-    /// Called when the device says that its configuration has changed, which it may do as often as
-    /// it likes. The configuration can be read by [`Work`](super::Work) only.
+    /// Called when the device says that its configuration has changed, or that it cannot go on, which it
+    /// may do as often as it likes. Which of them can be read by [`Work`](super::Work) only; see
+    /// [`Recovery::heeds_device`](super::Recovery::heeds_device).
     ///
     /// # Context
     ///

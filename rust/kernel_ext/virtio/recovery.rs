@@ -77,6 +77,20 @@ impl<'bound> Recovery<'bound> {
         self.resetter.request();
     }
 
+    /// Has the device reset if it says that it cannot go on without, which it does by a change of its
+    /// configuration: for the work of [`Driver::config_changed`]. Tells whether it does.
+    ///
+    /// # Context
+    ///
+    /// Process.
+    pub fn heeds_device(&self) -> bool {
+        let needs_reset = self.vdev.needs_reset();
+        if needs_reset {
+            self.begin();
+        }
+        needs_reset
+    }
+
     /// The device is live again, after it was reset for whatever reason: for [`Driver::resume`].
     pub fn end(&self) {
         if self.resetting.xchg(false, Relaxed) {

@@ -222,6 +222,13 @@ impl State {
         unsafe { bindings::virtio_synchronize_cbs(self.vdev.as_ptr()) };
     }
 
+    /// Tells whether the device says that it cannot go on without a reset.
+    pub(super) fn needs_reset(&self) -> bool {
+        let status = self.status();
+        // A device that is gone says anything.
+        status != u8::MAX && u32::from(status) & bindings::VIRTIO_CONFIG_S_NEEDS_RESET != 0
+    }
+
     /// Reads the status from the device.
     pub(super) fn status(&self) -> u8 {
         // SAFETY: By the type invariant, `vdev` is valid.
