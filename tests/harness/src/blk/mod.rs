@@ -10,6 +10,7 @@ mod counters;
 mod cut;
 mod data;
 pub mod driver;
+mod end;
 mod error;
 mod features;
 mod filesystem;
@@ -34,6 +35,7 @@ pub fn tests() -> impl Iterator<Item = &'static Test> {
         .iter()
         .chain(plug::TESTS)
         .chain(power::TESTS)
+        .chain(end::TESTS)
         .chain(error::TESTS)
         .chain(cut::TESTS)
         .chain(change::TESTS)

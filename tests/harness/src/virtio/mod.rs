@@ -4,6 +4,7 @@
 //! and everything that can happen to a device while it is in use.
 
 pub mod cost;
+pub mod end;
 mod exercise;
 mod liar;
 mod mapped;
@@ -107,25 +108,30 @@ pub const TESTS: &[Test] = &[
         .kernels(&[DEBUG])
         .exhaustive()
         .limit(300),
-    Test::new("virtio::power::reboots_in_tree", power::reboots_in_tree).limit(120),
-    Test::new("virtio::power::reboots_stock", power::reboots_stock)
-        .kernels(&[STOCK])
-        .limit(120),
-    Test::new("virtio::power::reboots_debug", power::reboots_debug)
-        .kernels(&[DEBUG])
-        .exhaustive()
-        .limit(300),
-    Test::new(
-        "virtio::power::starts_another_kernel_stock",
-        power::starts_another_kernel_stock,
-    )
+    Test::new("virtio::end::reboots_in_tree", |cx| {
+        end::reboots(cx, &power::Driver::InTree.victim(cx, STOCK)?)
+    })
+    .limit(120),
+    Test::new("virtio::end::reboots_stock", |cx| {
+        end::reboots(cx, &power::Driver::Ours.victim(cx, STOCK)?)
+    })
+    .kernels(&[STOCK])
+    .limit(120),
+    Test::new("virtio::end::reboots_debug", |cx| {
+        end::reboots(cx, &power::Driver::Ours.victim(cx, DEBUG)?)
+    })
+    .kernels(&[DEBUG])
+    .exhaustive()
+    .limit(300),
+    Test::new("virtio::end::starts_another_kernel_stock", |cx| {
+        end::starts_another_kernel(cx, STOCK, &power::Driver::Ours.victim(cx, STOCK)?)
+    })
     .kernels(&[STOCK])
     .memory(1536)
     .limit(180),
-    Test::new(
-        "virtio::power::starts_another_kernel_debug",
-        power::starts_another_kernel_debug,
-    )
+    Test::new("virtio::end::starts_another_kernel_debug", |cx| {
+        end::starts_another_kernel(cx, DEBUG, &power::Driver::Ours.victim(cx, DEBUG)?)
+    })
     .kernels(&[DEBUG])
     .memory(1536)
     .exhaustive()
