@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The guest sleeps, or the function of the device is reset, while somebody writes, reads and
-//! compares: who goes on as if nothing had been.
+//! The guest sleeps, or the device is reset, as somebody does that or it asks for it, while somebody writes,
+//! reads and compares: who goes on as if nothing had been.
 
 use super::load::{Driver, LIMIT, Load, file, image};
 use crate::{
     cx::{Cx, Test},
     guest::Guest,
-    kernel::STOCK,
+    kernel::{DEBUG, STOCK},
     paths::Scratch,
     virtio,
 };
@@ -34,6 +34,17 @@ pub const TESTS: &[Test] = &[
         is_reset(cx, STOCK, Driver::InTree)
     })
     .exhaustive(),
+    Test::new("blk::power::is_asked_for_stock", |cx| {
+        is_asked_for(cx, STOCK)
+    })
+    .kernels(&[STOCK]),
+    Test::new("blk::power::is_asked_for_debug", |cx| {
+        is_asked_for(cx, DEBUG)
+    })
+    .kernels(&[DEBUG])
+    .exhaustive()
+    .limit(150),
+    Test::new("blk::power::is_asked_for_in_tree", is_asked_in_vain).kernels(&[STOCK]),
 ];
 
 /// How many requests the disk does in a second: there are always some that it has not done yet.
@@ -151,4 +162,57 @@ fn is_reset(cx: &mut Cx, flavour: &str, driver: Driver) -> Result<()> {
     load.end()?;
     driver.unload(&guest)?;
     cx.end(&guest)
+}
+
+/// What has the device find a descriptor that cannot be (`tests/guest/modules/mislead.c`): it says that
+/// it needs a reset.
+const MISLEAD: &str = "modprobe mislead type=2 queue=0 && rmmod mislead";
+
+/// What prints how often our driver has reset the device.
+const RECOVERIES: &str =
+    "awk '$1 == \"recoveries:\" { print $2 }' /sys/kernel/debug/virtio_blk_rs/virtio0";
+
+/// The device asks for a reset again and again, and gets it.
+fn is_asked_for(cx: &mut Cx, flavour: &str) -> Result<()> {
+    let scratch = Scratch::new()?;
+    let (guest, driver) = (misled(cx, flavour, Driver::Ours, &scratch)?, Driver::Ours);
+    let disk = driver.disk();
+    let load = Load::start(&guest, &format!("/dev/{disk}"), disk)?;
+    guest.sh("mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null || true")?;
+    for _ in 0..ROUNDS {
+        // The driver may write over it before the device looks.
+        let said = guest.run_within(
+            &format!(
+                "before=$({RECOVERIES})
+                 until [ $({RECOVERIES}) -gt $before ]; do {MISLEAD} || exit; usleep 200000; done"
+            ),
+            LIMIT,
+        )?;
+        ensure!(said.status == 0, "it is not reset: {}", said.text);
+        load.goes_on(disk)?;
+    }
+    load.end()?;
+    driver.unload(&guest)?;
+    cx.end(&guest)
+}
+
+/// The kernel's own driver does not look whether the device asks.
+fn is_asked_in_vain(cx: &mut Cx) -> Result<()> {
+    let scratch = Scratch::new()?;
+    let guest = misled(cx, STOCK, Driver::InTree, &scratch)?;
+    guest.sh("dd if=/dev/vda of=/dev/null bs=4k count=1 iflag=direct")?;
+    guest.sh(MISLEAD)?;
+    guest.sh("(dd if=/dev/vda of=/dev/null bs=4k count=1 iflag=direct; touch /tmp/done) >/dev/null 2>&1 &
+         sleep 10; [ ! -e /tmp/done ]")?;
+    guest.kill();
+    Ok(())
+}
+
+/// A guest whose device follows the specification.
+fn misled(cx: &mut Cx, flavour: &str, driver: Driver, scratch: &Scratch) -> Result<Arc<Guest>> {
+    let builder = driver.builder(cx, flavour)?.module("mislead")?;
+    let builder = file(builder, &image(scratch.path())?, "");
+    let guest = cx.boot(&builder.device("virtio-blk-pci,drive=d0,disable-legacy=on"))?;
+    driver.load(&guest)?;
+    Ok(guest)
 }
