@@ -10,6 +10,8 @@ use crate::{cx::Cx, guest::Guest};
 use anyhow::{Context, Result, bail, ensure};
 use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
 use netcheck::pattern::{answer, datagram};
+use serde_json::json;
+use std::{thread, time::Duration};
 
 /// A station that is not the guest, and two groups.
 const OTHER: [u8; 6] = [0x52, 0x54, 0, 9, 0xee, 1];
@@ -29,16 +31,17 @@ const SETTLES: u32 = 5;
 const SMALL: &str = ",mrg_rxbuf=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off,guest_uso4=off,guest_uso6=off";
 
 /// The interface of the guest that is tried.
-struct Port<'a> {
-    guest: &'a Guest,
-    wire: &'a Wire,
-    nic: String,
+pub struct Port<'a> {
+    pub guest: &'a Guest,
+    pub wire: &'a Wire,
+    /// Its name.
+    pub nic: String,
 }
 
 impl Port<'_> {
     /// Runs a command in which `$nic` is the interface, and fails unless exactly these texts arrive.
     /// What is seen twice is seen in no order: the kernel takes frames from the device in batches.
-    fn gets(&self, command: &str, frames: &[Frame], expected: &str) -> Result<()> {
+    pub fn gets(&self, command: &str, frames: &[Frame], expected: &str) -> Result<()> {
         self.sh(command)?;
         // A driver may tell the device later than the command ends.
         let mut said = String::new();
@@ -55,7 +58,8 @@ impl Port<'_> {
         Ok(())
     }
 
-    fn sh(&self, command: &str) -> Result<String> {
+    /// Runs a command in which `$nic` is the interface.
+    pub fn sh(&self, command: &str) -> Result<String> {
         self.guest.sh(&format!("nic={}; {command}", self.nic))
     }
 }
@@ -93,7 +97,7 @@ pub fn lets_pass(cx: &mut Cx, flavour: &str, driver: Driver) -> Result<()> {
             wire,
             nic: nic.trim().to_owned(),
         };
-        let cases: [(&str, Case); 9] = [
+        let cases: [(&str, Case); 10] = [
             ("addresses", addresses),
             ("promiscuous", promiscuous),
             ("groups", groups),
@@ -103,6 +107,7 @@ pub fn lets_pass(cx: &mut Cx, flavour: &str, driver: Driver) -> Result<()> {
             ("tagged_data", tagged_data),
             ("checksums", checksums),
             ("sizes", sizes),
+            ("announces", announces),
         ];
         for (name, case) in cases {
             cx.case(&format!("{form}/{name}"), |_| case(&port));
@@ -349,6 +354,28 @@ fn checksums(port: &Port<'_>) -> Result<()> {
 /// Returns how many packets the guest has dropped for their checksum.
 fn wrong(port: &Port<'_>) -> Result<u64> {
     Ok(port.guest.sh(super::lan::CHECKSUM_ERRORS)?.trim().parse()?)
+}
+
+/// The guest tells the network where it is when the device asks it to, as after a migration; and again,
+/// as it acknowledges that.
+fn announces(port: &Port<'_>) -> Result<()> {
+    port.sh("ip addr replace 10.9.0.2/24 dev $nic")?;
+    for _ in 0..2 {
+        // Two at once are one.
+        thread::sleep(Duration::from_secs(1));
+        port.wire.clear();
+        port.guest.qmp(
+            "announce-self",
+            json!({ "initial": 50, "max": 100, "rounds": 1, "step": 50 }),
+        )?;
+        port.wire.take("an announcement", |frame| {
+            // An ARP packet to all, of which both addresses are the guest's.
+            let is_of_guest = |at: usize| frame.get(at..at + 4) == Some(&[10, 9, 0, 2]);
+            let is_to_all = frame.starts_with(&BROADCAST) && frame.get(12..14) == Some(&[8, 6]);
+            (is_to_all && is_of_guest(28) && is_of_guest(38)).then_some(())
+        })?;
+    }
+    Ok(())
 }
 
 /// Frames of all sizes, even shorter than a wire has them; and longer ones than a driver must take,

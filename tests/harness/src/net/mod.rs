@@ -7,16 +7,19 @@
 mod change;
 pub mod cost;
 mod data;
+mod end;
 mod filter;
 pub mod lan;
-pub mod late;
+mod late;
 mod life;
 mod offload;
 mod pair;
 mod recovery;
+mod reset;
 pub mod rig;
-pub mod selftest;
-pub mod soak;
+mod selftest;
+mod soak;
+mod told;
 mod wire;
 
 use crate::{
@@ -29,8 +32,20 @@ use rig::Driver::{InTree, Ours};
 const UNLOADS: u32 = 10;
 const MANY_UNLOADS: u32 = 100;
 
-/// The tests of this group.
-pub const TESTS: &[Test] = &[
+/// Returns the tests of this group.
+pub fn tests() -> impl Iterator<Item = &'static Test> {
+    TESTS
+        .iter()
+        .chain(late::TESTS)
+        .chain(end::TESTS)
+        .chain(reset::TESTS)
+        .chain(told::TESTS)
+        .chain(soak::TESTS)
+        .chain(selftest::TESTS)
+}
+
+/// Those of the files that do not list their own.
+const TESTS: &[Test] = &[
     Test::new("net::data::arrives_in_tree_stock", |cx| {
         data::arrives(cx, STOCK, InTree)
     })

@@ -2,13 +2,13 @@
 
 //! What becomes of a network whose device fails: it works again, in a bounded time, or it is given up.
 
-use super::rig::{self, Driver, PEER, wait_for};
+use super::rig::{self, Driver, PEER, counter, resets, wait_for};
 use crate::{
     backend::{Backend, Part, tcp_both_ways},
     cx::Cx,
     guest::Guest,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -121,7 +121,7 @@ fn boot(
 
 /// Has a frame meet a fault, and looks what becomes of it.
 fn meets(backend: &Backend, guest: &Guest, driver: Driver, fault: &Fault, way: &str) -> Result<()> {
-    let before = resets(guest, driver)?;
+    let before = count(guest, driver)?;
     let mut rule = (fault.rule)();
     rule["op"] = way.into();
     rule["protocol"] = "icmp".into();
@@ -144,7 +144,7 @@ fn meets(backend: &Backend, guest: &Guest, driver: Driver, fault: &Fault, way: &
     }
     works(guest)?;
     if driver == Driver::Ours {
-        let after = resets(guest, driver)?;
+        let after = count(guest, driver)?;
         ensure!(after == before + 1, "{} resets", after - before);
     }
     Ok(())
@@ -152,7 +152,7 @@ fn meets(backend: &Backend, guest: &Guest, driver: Driver, fault: &Fault, way: &
 
 /// The device does not give back what is sent: the watchdog of the kernel finds that.
 fn stands_still(backend: &Backend, guest: &Guest) -> Result<()> {
-    let before = resets(guest, Driver::Ours)?;
+    let before = resets(guest, "$(nic 0)")?;
     backend.device(NET, "inject", json!({ "do": "hold", "op": "tx" }))?;
     guest.sh(&format!(
         "ping -q -i 0.01 -s 1400 -c 1000 {PEER} >/dev/null 2>&1 &"
@@ -208,7 +208,7 @@ pub fn of_commands(cx: &mut Cx, flavour: &str) -> Result<()> {
         ("late", json!({ "do": "delay", "value": 4000 })),
     ] {
         cx.case(name, |_| {
-            let before = count(&guest, nic)?;
+            let before = resets(&guest, nic)?;
             let mut rule = rule;
             rule["op"] = "control".into();
             rule["count"] = 1.into();
@@ -236,27 +236,16 @@ pub fn of_commands(cx: &mut Cx, flavour: &str) -> Result<()> {
 }
 
 /// Returns how often the driver has reset the device.
-fn resets(guest: &Guest, driver: Driver) -> Result<u64> {
+fn count(guest: &Guest, driver: Driver) -> Result<u64> {
     match driver {
         Driver::InTree => Ok(0),
-        Driver::Ours => count(guest, "$(nic 0)"),
+        Driver::Ours => resets(guest, "$(nic 0)"),
     }
-}
-
-fn count(guest: &Guest, nic: &str) -> Result<u64> {
-    let said = guest.sh(&counter(nic))?;
-    let number = said.trim().parse();
-    number.with_context(|| format!("the guest says {said}"))
 }
 
 /// What tells whether there were more resets than before.
 fn is_reset(nic: &str, before: u64) -> String {
     format!("[ $({}) -gt {before} ]", counter(nic))
-}
-
-/// What prints how many resets there were.
-fn counter(nic: &str) -> String {
-    format!("ethtool -S {nic} | awk '$1 == \"resets:\" {{ print $2 }}'")
 }
 
 /// Fails if the network does not work soon, in both directions.

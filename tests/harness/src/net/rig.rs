@@ -122,6 +122,18 @@ pub fn works(guest: &Guest) -> Result<()> {
     Ok(())
 }
 
+/// What prints how often our driver has reset a device.
+pub fn counter(nic: &str) -> String {
+    format!("ethtool -S {nic} | awk '$1 == \"resets:\" {{ print $2 }}'")
+}
+
+/// Returns how often our driver has reset a device.
+pub fn resets(guest: &Guest, nic: &str) -> Result<u64> {
+    let said = guest.sh(&counter(nic))?;
+    let number = said.trim().parse();
+    number.with_context(|| format!("the guest says {said}"))
+}
+
 /// Traffic of the guest, for as long as something else goes on.
 pub struct Load<'a> {
     guest: &'a Guest,
