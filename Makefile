@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 FLAVOUR ?= 7.3-amd64
 
 targets := modules modules_install test-modules clippy doc rust-analyzer check test \
-	   test-all run shell cost cost-blk cost-net bench bench-quick bench-rings report harness kernels update
+	   test-all run shell cost cost-blk cost-net bench bench-quick bench-gate bench-rings report harness kernels update
 
 .PHONY: help clean distclean $(targets)
 
@@ -47,6 +47,7 @@ distclean: clean
 ##   make cost-net         count those of a frame, compared with the kernel's driver
 ##   make bench            have drivers, and devices, race: what programs reach; bench-quick is shorter;
 ##                         build/bench.html and build/bench.md show it; FRESH=1 keeps nothing
+##   make bench-gate       fail if drivers cost more instructions than recorded
 ##   make report           show all that bench and the costs have measured, in build/report.html
 ##   make bench-rings      measure the backend's rings and switch alone, on a core of this machine
 ##   make check            every gate: format, lints, documentation, spelling, commits, ...
@@ -160,6 +161,9 @@ report: harness
 
 bench-quick: modules harness
 	@$(harness) bench --rounds 2 'disk 4k randread qd32' 'nic tcp out'
+
+bench-gate: modules test-modules harness
+	@$(harness) run bench::gate
 
 bench-rings:
 	+@cd tests && $(cargo) bench --locked --package backend

@@ -15,6 +15,7 @@ mod counts;
 mod cx;
 mod form;
 mod foundation;
+mod gate;
 mod guest;
 mod kernel;
 mod ktap;
