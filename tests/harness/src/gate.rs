@@ -25,8 +25,9 @@ pub const TESTS: &[Test] = &[Test::new("bench::gate::holds", holds)
 const DISKS: &str = "Documentation/results/cost-blk.json";
 const NETWORKS: &str = "Documentation/results/cost-net.json";
 
-/// How much higher than recorded a ratio may be: two measurements of the same differ by less.
-const NOISE: f64 = 0.02;
+/// How much higher than recorded the ratio of all instructions may be, and that of the driver's. In
+/// another boot, they differ by less: what the rest of the kernel does has more of chance in it.
+const NOISE: (f64, f64) = (0.04, 0.02);
 
 /// Compares some rows of either table with those of the record.
 fn holds(cx: &mut Cx) -> Result<()> {
@@ -47,13 +48,13 @@ fn holds(cx: &mut Cx) -> Result<()> {
 fn is_as(recorded: &[CostRow], row: &CostRow) -> Result<()> {
     let before = recorded.iter().find(|before| before.name == row.name);
     let before = before.context("this is not recorded")?;
-    for (what, now, before) in [
-        ("all", row.whole(), before.whole()),
-        ("the driver's", row.driver(), before.driver()),
+    for (what, now, before, noise) in [
+        ("all", row.whole(), before.whole(), NOISE.0),
+        ("the driver's", row.driver(), before.driver(), NOISE.1),
     ] {
         println!("        {}: {now:.3} of {what} instructions", row.name);
         ensure!(
-            now <= before + NOISE,
+            now <= before + noise,
             "{now:.3} times {what} instructions, instead of {before:.3}"
         );
     }
@@ -84,9 +85,9 @@ mod tests {
     #[test]
     fn what_is_worse_does_not_pass() {
         let recorded = [row(900.0, 400.0)];
-        assert!(is_as(&recorded, &row(919.0, 409.0)).is_ok());
+        assert!(is_as(&recorded, &row(939.0, 409.0)).is_ok());
         assert!(is_as(&recorded, &row(500.0, 100.0)).is_ok());
-        for worse in [row(921.0, 400.0), row(900.0, 411.0)] {
+        for worse in [row(941.0, 400.0), row(900.0, 411.0)] {
             assert!(is_as(&recorded, &worse).is_err());
         }
         assert!(is_as(&[], &row(900.0, 400.0)).is_err());
