@@ -124,22 +124,22 @@ impl Blk {
     ) -> io::Result<()> {
         let mut end = range.length();
         if actions.contains(&Action::Short) {
-            end = (end / 2).next_multiple_of(512).min(end);
+            end /= 2;
         }
         let mut cursor = data.cursor();
         let mut done = 0;
         while done < end {
             let count = chunk(end - done);
-            self.scratch.resize(count, 0);
+            // Whole sectors are read, though the last one may not be written as a whole.
+            self.scratch.resize(count.next_multiple_of(512), 0);
             self.disk.read(range.offset() + done, &mut self.scratch)?;
             if actions.contains(&Action::Corrupt) {
                 for byte in self.scratch.iter_mut().step_by(512) {
                     *byte ^= 0xff;
                 }
             }
-            cursor
-                .write(memory, &self.scratch)
-                .map_err(io::Error::other)?;
+            let part = self.scratch.get(..count).unwrap_or_default();
+            cursor.write(memory, part).map_err(io::Error::other)?;
             done += long(count);
         }
         self.counters.bytes_read += end;
