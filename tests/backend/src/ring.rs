@@ -212,8 +212,7 @@ impl Ring {
     pub fn scribble(&mut self, bytes: u16, seed: u64) -> Result<()> {
         let descriptors = delegate!(self, ring => ring.descriptors());
         let mut random = Random::new(seed);
-        for _ in 0..bytes {
-            let at = random.below(descriptors.length());
+        for at in random.places(descriptors.length(), bytes.into()) {
             let [byte] = descriptors.read(at)?;
             descriptors.write(at, &[byte ^ (random.byte() | 1)])?;
         }

@@ -2,6 +2,8 @@
 
 //! Numbers that look random, the same for the same seed: splitmix64.
 
+use std::collections::BTreeSet;
+
 /// How far the generator's state goes in a step.
 pub const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -40,6 +42,19 @@ impl Random {
         byte
     }
 
+    /// Returns so many places below `end`, or all of them if there are not more.
+    pub fn places(&mut self, end: usize, count: usize) -> BTreeSet<usize> {
+        let mut places = BTreeSet::new();
+        while places.len() < count.min(end) {
+            let mut at = self.below(end);
+            // The next one that is free: there is one.
+            while !places.insert(at) {
+                at = (at + 1) % end;
+            }
+        }
+        places
+    }
+
     /// Returns bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(length + 8);
@@ -75,5 +90,15 @@ mod tests {
         assert_eq!(random.below(0), 0);
         assert_eq!(random.pick::<u8>(&[]), None);
         assert_eq!(random.bytes(13).len(), 13);
+    }
+
+    #[test]
+    fn no_place_comes_twice() {
+        let mut random = Random::new(1);
+        let places = random.places(9, 8);
+        assert_eq!(places.len(), 8);
+        assert!(places.iter().all(|at| *at < 9));
+        assert_eq!(random.places(3, 8).len(), 3);
+        assert!(random.places(0, 8).is_empty());
     }
 }

@@ -51,11 +51,8 @@ fn change(
 ) -> Result<(), MemoryError> {
     let end = usize::try_from(buffer.writable_length().min(end)).unwrap_or(usize::MAX);
     let mut random = Random::new(seed);
-    if end == 0 {
-        return Ok(());
-    }
-    for _ in 0..bytes {
-        let mut at = u64::try_from(random.below(end)).unwrap_or(0);
+    for at in random.places(end, bytes.into()) {
+        let mut at = u64::try_from(at).unwrap_or(0);
         let by = random.byte() | 1;
         for element in buffer.writable() {
             let length = u64::from(element.length);
