@@ -96,6 +96,12 @@ pub trait Class: std::fmt::Debug + Send + 'static {
     /// Serves a request, and returns how many bytes were written to it.
     fn serve(&mut self, memory: &Memory, job: &Self::Job, actions: &[Action]) -> u32;
 
+    /// Returns how many bytes are going to be written to a request, if that is known before; else it
+    /// may be all that there is room for.
+    fn length(&self, _job: &Self::Job) -> Option<u32> {
+        None
+    }
+
     /// Begins to serve a request, to which nothing is done beside what a device does. One that cannot
     /// be left to itself is not begun, and has to be [served](Self::serve).
     fn begin(&mut self, _memory: &Memory, _job: &Self::Job, _ticket: Ticket) -> Begun {

@@ -46,8 +46,8 @@ use virtio_wire::net::{
 pub enum Job {
     /// A frame to transmit, or why it is none.
     Transmit(Result<Frame, transmit::Refusal>),
-    /// A buffer that was filled, with so many bytes.
-    Filled(u32),
+    /// A buffer that has a part of a frame.
+    Filled(receive::Part),
     /// A command.
     Control(control::Job),
 }
@@ -301,8 +301,15 @@ impl Class for Net {
                 self.transmit(frame, actions);
                 0
             }
-            Job::Filled(written) => *written,
+            Job::Filled(part) => part.serve(memory),
             Job::Control(job) => self.command_of_driver(memory, job, actions),
+        }
+    }
+
+    fn length(&self, job: &Job) -> Option<u32> {
+        match job {
+            Job::Filled(part) => Some(part.length()),
+            _ => None,
         }
     }
 

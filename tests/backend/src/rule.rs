@@ -90,6 +90,7 @@ impl Rule {
                 .protocol
                 .is_none_or(|wanted| facts.protocol == Some(wanted))
             && operation.is_none_or(|operation| operation == facts.operation)
+            && self.action.suits(facts.operation)
             && self.queue.is_none_or(|wanted| wanted == queue)
             && self.at.is_none_or(|wanted| wanted == at)
             && self.pattern.as_ref().is_none_or(|wanted| {
@@ -264,6 +265,13 @@ impl Rules {
             value => Some(protocol(value)?),
         };
         let action = Named::find(value["do"].as_str().unwrap_or_default(), self.scope)?;
+        if let Some(operation) = &operation {
+            ensure!(
+                action.suits(operation),
+                "action {} changes nothing of {operation}",
+                action.name
+            );
+        }
         let seed = number("seed")?.unwrap_or(1);
         let given = action.value(number("value")?)?;
         action.action(given, seed)?;

@@ -29,8 +29,8 @@ pub struct After<J> {
 enum Task<J> {
     /// What should have been done before.
     Serve(J, Vec<Action>),
-    /// Some bytes become others, as this number determines.
-    Change(u64),
+    /// Some bytes of so many become others, as a number determines.
+    Change(u64, u64),
 }
 
 /// Returns how many bytes of the descriptors are changed, and how, if they are.
@@ -90,7 +90,8 @@ impl<C: Class> Device<C> {
         });
         let written = if let Some(time) = early {
             // A driver may give more than can be said of it.
-            let length = u32::try_from(buffer.writable_length()).unwrap_or(u32::MAX);
+            let all = || u32::try_from(buffer.writable_length()).unwrap_or(u32::MAX);
+            let length = self.class.length(&job).unwrap_or_else(all);
             late.push(after(now + time, Task::Serve(job, actions.to_vec())));
             length
         } else {
@@ -101,7 +102,9 @@ impl<C: Class> Device<C> {
                 Action::Mutate(bytes, seed) => {
                     self.change(buffer, u64::from(written), bytes, seed);
                 }
-                Action::Late(time, seed) => late.push(after(now + time, Task::Change(seed))),
+                Action::Late(time, seed) => {
+                    late.push(after(now + time, Task::Change(written.into(), seed)));
+                }
                 _ => {}
             }
         }
@@ -133,7 +136,7 @@ impl<C: Class> Device<C> {
                 Task::Serve(job, actions) => {
                     self.class.serve(&self.memory, &job, &actions);
                 }
-                Task::Change(seed) => self.change(&buffer, u64::MAX, LATE_BYTES, seed),
+                Task::Change(end, seed) => self.change(&buffer, end, LATE_BYTES, seed),
             }
         }
     }

@@ -134,7 +134,7 @@ impl<C: Class> Device<C> {
                 Action::Delay(time) => delay += *time,
                 Action::Hold => hold = true,
                 Action::Disconnect => return self.hang_up(),
-                Action::Die => die(),
+                Action::Die => return die(),
                 _ => {}
             }
         }

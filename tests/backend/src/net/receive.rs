@@ -7,6 +7,7 @@ use crate::{
     class::Next,
     data::Data,
     frame::{Frame, Takes, fit},
+    log::warning,
     memory::Memory,
     ring::Buffer,
     rule::{Action, Facts, Field},
@@ -44,6 +45,48 @@ super::counters! {
     left_out,
     /// The headers were not as they should have been, as rules wanted.
     lies,
+}
+
+/// A part of a frame, in a buffer.
+#[derive(Debug, Default)]
+pub struct Part {
+    length: u32,
+    /// What is written when it is served, as it was not before.
+    later: Option<(Data, Vec<u8>)>,
+}
+
+impl Part {
+    /// Writes it.
+    fn now(memory: &Memory, room: &Data, bytes: &[u8]) -> Result<Self> {
+        room.cursor().write(memory, bytes)?;
+        Ok(Self {
+            length: u32::try_from(bytes.len())?,
+            later: None,
+        })
+    }
+
+    /// Keeps it until it is served.
+    fn later(room: &Data, bytes: &[u8]) -> Result<Self> {
+        Ok(Self {
+            length: u32::try_from(bytes.len())?,
+            later: Some((room.clone(), bytes.to_vec())),
+        })
+    }
+
+    /// Returns how long it is.
+    pub(super) fn length(&self) -> u32 {
+        self.length
+    }
+
+    /// Writes it, unless it is there, and returns how long it is.
+    pub(super) fn serve(&self, memory: &Memory) -> u32 {
+        if let Some((room, bytes)) = &self.later
+            && let Err(error) = room.cursor().write(memory, bytes)
+        {
+            warning!("a frame cannot be written: {error}");
+        }
+        self.length
+    }
 }
 
 impl Net {
@@ -160,7 +203,10 @@ impl Net {
         let Some(mut header) = header else {
             // The driver would not take it: what was negotiated has changed since it came.
             self.received.malformed += 1;
-            return Ok(buffers.iter().map(|_| Job::Filled(0)).collect());
+            return Ok(buffers
+                .iter()
+                .map(|_| Job::Filled(Part::default()))
+                .collect());
         };
         self.distort_header(&mut header, actions);
         let mut bytes = vec![0; kind.length()];
@@ -174,13 +220,18 @@ impl Net {
             actions,
         );
 
+        let early = actions.iter().any(|it| matches!(it, Action::Early(_)));
         let mut jobs = Vec::new();
         let mut left = bytes.as_slice();
         for room in &rooms {
             let here = usize::try_from(room.length()).unwrap_or(usize::MAX);
             let (part, rest) = left.split_at(left.len().min(here));
-            room.cursor().write(memory, part)?;
-            jobs.push(Job::Filled(u32::try_from(part.len())?));
+            let part = if early {
+                Part::later(room, part)
+            } else {
+                Part::now(memory, room, part)
+            };
+            jobs.push(Job::Filled(part?));
             left = rest;
         }
         self.count_received(&frame, count);

@@ -266,6 +266,25 @@ impl Named {
         }
     }
 
+    /// Returns whether it changes anything of requests of some sort.
+    pub fn suits(&self, operation: &str) -> bool {
+        let among = |operations: &[&str]| operations.contains(&operation);
+        match self.name {
+            // What is received is there: it cannot fail.
+            "fail" => operation != "rx",
+            // Frames have no status.
+            "status" | "no-status" => !among(&["rx", "tx"]),
+            // What is sent has nothing that the device writes.
+            "late" | "mutate" => operation != "tx",
+            "corrupt" => among(&["read", "rx", "tx"]),
+            "short" => operation == "read",
+            "drop" => among(&["rx", "tx"]),
+            "truncate" | "lengthen" | "flags" | "gso-type" | "hdr-len" | "gso-size"
+            | "csum-start" | "csum-offset" | "num-buffers" => operation == "rx",
+            _ => true,
+        }
+    }
+
     /// Returns the value that it has if this one is given, or none.
     pub fn value(&self, given: Option<u64>) -> Result<Option<u64>> {
         ensure!(

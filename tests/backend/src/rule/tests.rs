@@ -94,6 +94,19 @@ fn every_action_has_a_name() {
         let found = Named::find(action.name, action.scope).expect("an action");
         assert!(found.action(None, 1).is_ok(), "{}", action.name);
     }
+    let mut network = Rules::new(Scope::Net);
+    let operations = ["rx", "tx", "control"];
+    let truncate = json!({ "do": "truncate", "op": "tx" });
+    let error = network.add(&truncate, &operations).expect_err("an error");
+    assert_eq!(error.to_string(), "action truncate changes nothing of tx");
+    let everywhere = json!({ "do": "truncate" });
+    network.add(&everywhere, &operations).expect("a rule");
+    assert_eq!(network.apply(&Facts::of("tx"), 1, &[]), []);
+    assert_eq!(
+        network.apply(&Facts::of("rx"), 0, &[]),
+        [Action::Truncate(8)]
+    );
+    assert_eq!(network.list()[0]["matched"], 1);
     assert!(Named::find("short", Scope::Net).is_err());
     assert!(Named::find("truncate", Scope::Disk).is_err());
 }

@@ -23,6 +23,8 @@ const TABLES: u64 = 0x4000;
 /// A driver. Its buffers have no data that anybody looks at.
 pub struct Driver {
     pub setup: Setup,
+    /// Where its memory begins.
+    base: u64,
     form: Form,
     /// Split: the next index; the next descriptor, which goes around.
     available: u16,
@@ -37,13 +39,21 @@ pub struct Driver {
 
 impl Driver {
     pub fn new(memory: &Memory, size: u16, form: Form) -> Self {
-        memory.write(GUEST, &[0; 0x4000]).expect("zeroes");
+        Self::at(memory, size, form, 0)
+    }
+
+    /// One whose rings and tables are so far behind the beginning of the memory.
+    pub fn at(memory: &Memory, size: u16, form: Form, offset: u64) -> Self {
+        let base = GUEST + offset;
+        memory.write(base, &[0; 0x4000]).expect("zeroes");
+        let user = USER + offset;
         Self {
+            base,
             setup: Setup {
                 size,
-                descriptors: USER,
-                available: USER + AVAILABLE,
-                used: USER + USED,
+                descriptors: user,
+                available: user + AVAILABLE,
+                used: user + USED,
                 base: if form.packed { 0x8000_8000 } else { 0 },
                 used_log: None,
             },
@@ -72,7 +82,7 @@ impl Driver {
             .map(|i| {
                 let write = if i >= readable { WRITE } else { 0 };
                 let next = if i + 1 < total { NEXT } else { 0 };
-                (GUEST + 0x8000 + u64::from(i) * 16, 16, write | next)
+                (self.base + 0x8000 + u64::from(i) * 16, 16, write | next)
             })
             .collect();
         self.chain(memory, &flags)
@@ -81,20 +91,43 @@ impl Driver {
     /// Adds a buffer by a table.
     pub fn add_indirect(&mut self, memory: &Memory, readable: u16, writable: u16) -> u16 {
         let total = readable + writable;
-        for i in 0..total {
-            let write = if i >= readable { WRITE } else { 0 };
-            let next = if i + 1 < total { NEXT } else { 0 };
-            let descriptor = split::Descriptor {
-                addr: (GUEST + 0x8000).into(),
-                len: 4.into(),
-                flags: (write | next).into(),
-                next: (i + 1).into(),
+        let elements: Vec<_> = (0..total)
+            .map(|i| {
+                let write = if i >= readable { WRITE } else { 0 };
+                (self.base + 0x8000, 4, write)
+            })
+            .collect();
+        self.table(memory, &elements)
+    }
+
+    /// Adds a buffer by a table whose elements have these addresses, lengths and flags.
+    pub fn table(&mut self, memory: &Memory, elements: &[(u64, u32, u16)]) -> u16 {
+        let table = self.base + TABLES;
+        let mut next = 0;
+        for (address, length, write) in elements {
+            let at = table + u64::from(next) * 16;
+            next += 1;
+            let more = usize::from(next) < elements.len();
+            let bytes = if self.form.packed {
+                let descriptor = packed::Descriptor {
+                    addr: (*address).into(),
+                    len: (*length).into(),
+                    id: 0.into(),
+                    flags: (*write).into(),
+                };
+                descriptor.to_bytes()
+            } else {
+                let descriptor = split::Descriptor {
+                    addr: (*address).into(),
+                    len: (*length).into(),
+                    flags: (write | if more { NEXT } else { 0 }).into(),
+                    next: next.into(),
+                };
+                descriptor.to_bytes()
             };
-            let at = GUEST + TABLES + u64::from(i) * 16;
-            memory.write(at, &descriptor.to_bytes()).expect("a table");
+            memory.write(at, &bytes).expect("a table");
         }
-        let length = u32::from(total) * 16;
-        self.chain(memory, &[(GUEST + TABLES, length, INDIRECT)])
+        self.chain(memory, &[(table, u32::from(next) * 16, INDIRECT)])
     }
 
     /// Adds a buffer whose descriptors have these addresses, lengths and flags; returns its number.
@@ -118,15 +151,15 @@ impl Driver {
                 flags: (*flags).into(),
                 next: self.next.into(),
             };
-            let at = GUEST + u64::from(index) * 16;
+            let at = self.base + u64::from(index) * 16;
             memory.write(at, &descriptor.to_bytes()).expect("a write");
         }
-        let at = GUEST + AVAILABLE + 4 + u64::from(self.available % size) * 2;
+        let at = self.base + AVAILABLE + 4 + u64::from(self.available % size) * 2;
         memory.write(at, &head.to_le_bytes()).expect("a write");
         self.available = self.available.wrapping_add(1);
         let index = self.available.to_le_bytes();
         memory
-            .write(GUEST + AVAILABLE + 2, &index)
+            .write(self.base + AVAILABLE + 2, &index)
             .expect("a write");
         head
     }
@@ -143,7 +176,7 @@ impl Driver {
                 id: id.into(),
                 flags: (*flags | self.add.available_flags()).into(),
             };
-            let at = GUEST + u64::from(self.add.index()) * 16;
+            let at = self.base + u64::from(self.add.index()) * 16;
             memory.write(at, &descriptor.to_bytes()).expect("a write");
             self.add = self.add.plus(1, self.size()).expect("a position");
         }
@@ -154,7 +187,7 @@ impl Driver {
     pub fn used(&mut self, memory: &Memory) -> Option<(u16, u32)> {
         if self.form.packed {
             let mut bytes = [0; 16];
-            let at = GUEST + u64::from(self.take.index()) * 16;
+            let at = self.base + u64::from(self.take.index()) * 16;
             memory.read(at, &mut bytes).expect("a read");
             let descriptor = packed::Descriptor::from_bytes(&bytes);
             if self.take.state(descriptor.flags.get()) != packed::State::Used {
@@ -167,11 +200,13 @@ impl Driver {
             return Some((id, descriptor.len.get()));
         }
         let mut index = [0; 2];
-        memory.read(GUEST + USED + 2, &mut index).expect("a read");
+        memory
+            .read(self.base + USED + 2, &mut index)
+            .expect("a read");
         if u16::from_le_bytes(index) == self.seen {
             return None;
         }
-        let at = GUEST + USED + 4 + u64::from(self.seen % self.setup.size) * 8;
+        let at = self.base + USED + 4 + u64::from(self.seen % self.setup.size) * 8;
         let mut bytes = [0; 8];
         memory.read(at, &mut bytes).expect("a read");
         let element = split::UsedElement::from_bytes(&bytes);
@@ -182,7 +217,7 @@ impl Driver {
 
     /// Tells whether it wants to be notified of the next used buffer.
     pub fn want_calls(&self, memory: &Memory, want: bool) {
-        let event = GUEST + AVAILABLE;
+        let event = self.base + AVAILABLE;
         match (self.form.packed, self.form.event_index) {
             (true, event_index) => {
                 let layout = match (want, event_index) {
@@ -212,13 +247,13 @@ impl Driver {
     /// Tells whether it has to notify of the next buffer.
     pub fn may_kick(&self, memory: &Memory) -> bool {
         let mut bytes = [0; 4];
-        memory.read(GUEST + USED, &mut bytes).expect("a read");
+        memory.read(self.base + USED, &mut bytes).expect("a read");
         let [a, b, c, d] = bytes;
         match (self.form.packed, self.form.event_index) {
             (true, _) => u16::from_le_bytes([c, d]) != 1,
             (false, false) => u16::from_le_bytes([a, b]) == 0,
             (false, true) => {
-                let at = GUEST + USED + 4 + u64::from(self.setup.size) * 8;
+                let at = self.base + USED + 4 + u64::from(self.setup.size) * 8;
                 let mut event = [0; 2];
                 memory.read(at, &mut event).expect("a read");
                 Le16::from_bytes(event).get() == self.available
