@@ -13,6 +13,8 @@ mod late;
 mod life;
 #[cfg(test)]
 mod log_tests;
+#[cfg(test)]
+mod replay_tests;
 mod serve;
 #[cfg(test)]
 mod stage;
