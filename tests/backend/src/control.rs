@@ -38,8 +38,8 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ),
     (
         "inject",
-        "add a rule: do, value, op, sector, length, protocol, pattern, queue, at, after,\n\
-         \x20                skip, count, percent, seed",
+        "add a rule: do, value, op, sector, length, protocol, pattern, queue, at, kick,\n\
+         \x20                after, skip, count, percent, seed",
     ),
     ("rules", "list the rules"),
     ("acts", "list what the rules did, the last 1000 times"),

@@ -15,6 +15,8 @@ mod life;
 mod log_tests;
 #[cfg(test)]
 mod replay_tests;
+#[cfg(test)]
+mod rule_tests;
 mod serve;
 #[cfg(test)]
 mod stage;

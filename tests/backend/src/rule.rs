@@ -48,6 +48,19 @@ impl Facts {
     }
 }
 
+/// A request, as rules see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// What is known of it.
+    pub facts: &'a Facts,
+    /// Its queue.
+    pub queue: u16,
+    /// The number of the last notification of its queue, if there was one.
+    pub kick: Option<u64>,
+    /// What the driver is sent, or sends, if a rule asks for that.
+    pub bytes: &'a [u8],
+}
+
 /// A rule.
 #[derive(Clone, Debug)]
 struct Rule {
@@ -63,6 +76,8 @@ struct Rule {
     queue: Option<u16>,
     /// The number of the request in its queue.
     at: Option<u64>,
+    /// The number of the notification that came before it, in its queue.
+    kick: Option<u64>,
     /// How old the rule has to be.
     after: Duration,
     skip: u64,
@@ -76,7 +91,9 @@ struct Rule {
 }
 
 impl Rule {
-    fn matches(&self, facts: &Facts, (queue, at): (u16, u64), bytes: &[u8]) -> bool {
+    /// Returns whether it is for a request that has this number in its queue.
+    fn matches(&self, request: &Request<'_>, at: u64) -> bool {
+        let facts = request.facts;
         let operation = self.operation.as_deref();
         let sectors = match (&self.sectors, &facts.sectors) {
             (None, _) => true,
@@ -91,9 +108,11 @@ impl Rule {
                 .is_none_or(|wanted| facts.protocol == Some(wanted))
             && operation.is_none_or(|operation| operation == facts.operation)
             && self.action.suits(facts.operation)
-            && self.queue.is_none_or(|wanted| wanted == queue)
+            && self.queue.is_none_or(|wanted| wanted == request.queue)
             && self.at.is_none_or(|wanted| wanted == at)
+            && (self.kick.is_none() || self.kick == request.kick)
             && self.pattern.as_ref().is_none_or(|wanted| {
+                let bytes = request.bytes;
                 bytes
                     .windows(wanted.len())
                     .any(|part| part == wanted.as_slice())
@@ -221,7 +240,7 @@ fn protocol(value: &Value) -> Result<&'static str> {
 /// What a rule may have.
 const FIELDS: &[&str] = &[
     "command", "device", "id", "do", "value", "op", "sector", "length", "protocol", "pattern",
-    "queue", "at", "after", "skip", "count", "percent", "seed",
+    "queue", "at", "kick", "after", "skip", "count", "percent", "seed",
 ];
 
 impl Rules {
@@ -240,7 +259,7 @@ impl Rules {
 
     /// Adds the rule that `value` describes, and returns its number. Conditions: `op`, `sector` and
     /// `length` (a number, or the first one and the one behind the last), `protocol`, `pattern`,
-    /// `queue`, `at`, `after`, `skip`, `count`, `percent`.
+    /// `queue`, `at`, `kick`, `after`, `skip`, `count`, `percent`.
     pub fn add(&mut self, value: &Value, operations: &[&str]) -> Result<u64> {
         for (name, _) in value.as_object().into_iter().flatten() {
             ensure!(FIELDS.contains(&name.as_str()), "a rule has no {name}");
@@ -292,6 +311,7 @@ impl Rules {
             pattern: bytes(value, "pattern")?,
             queue: number("queue")?.map(u16::try_from).transpose()?,
             at: number("at")?,
+            kick: number("kick")?,
             after: Duration::from_millis(number("after")?.unwrap_or(0)),
             skip: number("skip")?.unwrap_or(0),
             count: number("count")?,
@@ -323,10 +343,9 @@ impl Rules {
         self.rules.iter().any(|rule| rule.pattern.is_some())
     }
 
-    /// Returns what is to be done to the next request of a queue, in which the driver is sent, or
-    /// sends, these bytes.
-    pub fn apply(&mut self, facts: &Facts, queue: u16, bytes: &[u8]) -> Vec<Action> {
-        let place = usize::from(queue);
+    /// Returns what is to be done to the next request of a queue.
+    pub fn apply(&mut self, request: &Request<'_>) -> Vec<Action> {
+        let place = usize::from(request.queue);
         if self.seen.len() <= place {
             self.seen.resize(place + 1, 0);
         }
@@ -336,7 +355,7 @@ impl Rules {
         });
         let mut actions = Vec::new();
         for rule in &mut self.rules {
-            if !rule.matches(facts, (queue, at), bytes) {
+            if !rule.matches(request, at) {
                 continue;
             }
             let Some(seed) = rule.acts() else {
@@ -353,8 +372,8 @@ impl Rules {
                 action: rule.action,
                 value: rule.value,
                 seed: action.seed(),
-                operation: facts.operation,
-                queue,
+                operation: request.facts.operation,
+                queue: request.queue,
                 at,
                 after: self.begun.elapsed(),
             });

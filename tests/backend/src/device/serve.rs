@@ -10,7 +10,7 @@ use crate::{
     order::Gate,
     queue::{Done, Join, Queue, Waiting},
     ring::Buffer,
-    rule::{Action, Facts},
+    rule::{Action, Facts, Request},
 };
 use std::time::Instant;
 use virtio_wire::feature::Feature;
@@ -93,9 +93,14 @@ impl<C: Class> Device<C> {
 
     /// Returns what rules say of a request that has these bytes.
     pub(super) fn apply(&mut self, facts: &Facts, index: usize, bytes: &[u8]) -> Vec<Action> {
-        let queue = u16::try_from(index).unwrap_or(u16::MAX);
+        let kicks = self.queues.get(index).map_or(0, |it| it.counters.kicks);
         let before = self.rules.acted();
-        let actions = self.rules.apply(facts, queue, bytes);
+        let actions = self.rules.apply(&Request {
+            facts,
+            queue: u16::try_from(index).unwrap_or(u16::MAX),
+            kick: kicks.checked_sub(1),
+            bytes,
+        });
         if let Some(recorder) = &self.recorder {
             for act in self.rules.acts_after(before) {
                 recorder.note_rule(&self.name, act);

@@ -9,6 +9,16 @@ fn facts(operation: &'static str, sectors: Range<u64>) -> Facts {
     }
 }
 
+/// Has rules meet a request of a queue that was never notified of.
+fn apply(rules: &mut Rules, facts: &Facts, queue: u16, bytes: &[u8]) -> Vec<Action> {
+    rules.apply(&Request {
+        facts,
+        queue,
+        kick: None,
+        bytes,
+    })
+}
+
 fn rules(value: Value) -> Rules {
     let mut rules = Rules::new(Scope::Disk);
     rules.add(&value, &["read", "write"]).expect("a rule");
@@ -19,24 +29,27 @@ fn rules(value: Value) -> Rules {
 fn conditions_are_met_all_at_once() {
     let mut rules = rules(json!({"do": "fail", "op": "read", "sector": [8, 16], "queue": 1}));
 
-    assert_eq!(rules.apply(&facts("read", 0..8), 1, &[]), []);
-    assert_eq!(rules.apply(&facts("read", 0..9), 1, &[]), [Action::Fail(1)]);
+    assert_eq!(apply(&mut rules, &facts("read", 0..8), 1, &[]), []);
     assert_eq!(
-        rules.apply(&facts("read", 15..99), 1, &[]),
+        apply(&mut rules, &facts("read", 0..9), 1, &[]),
         [Action::Fail(1)]
     );
-    assert_eq!(rules.apply(&facts("read", 16..17), 1, &[]), []);
-    assert_eq!(rules.apply(&facts("write", 8..9), 1, &[]), []);
-    assert_eq!(rules.apply(&facts("read", 8..9), 0, &[]), []);
+    assert_eq!(
+        apply(&mut rules, &facts("read", 15..99), 1, &[]),
+        [Action::Fail(1)]
+    );
+    assert_eq!(apply(&mut rules, &facts("read", 16..17), 1, &[]), []);
+    assert_eq!(apply(&mut rules, &facts("write", 8..9), 1, &[]), []);
+    assert_eq!(apply(&mut rules, &facts("read", 8..9), 0, &[]), []);
     let flush = Facts::of("read");
-    assert_eq!(rules.apply(&flush, 1, &[]), []);
+    assert_eq!(apply(&mut rules, &flush, 1, &[]), []);
 }
 
 #[test]
 fn a_rule_begins_and_ends() {
     let mut rules = rules(json!({"do": "used-id", "value": 9, "skip": 2, "count": 1}));
     let done: Vec<_> = (0..4)
-        .map(|_| rules.apply(&facts("read", 0..1), 0, &[]).len())
+        .map(|_| apply(&mut rules, &facts("read", 0..1), 0, &[]).len())
         .collect();
 
     assert_eq!(done, [0, 0, 1, 0]);
@@ -101,9 +114,9 @@ fn every_action_has_a_name() {
     assert_eq!(error.to_string(), "action truncate changes nothing of tx");
     let everywhere = json!({ "do": "truncate" });
     network.add(&everywhere, &operations).expect("a rule");
-    assert_eq!(network.apply(&Facts::of("tx"), 1, &[]), []);
+    assert_eq!(apply(&mut network, &Facts::of("tx"), 1, &[]), []);
     assert_eq!(
-        network.apply(&Facts::of("rx"), 0, &[]),
+        apply(&mut network, &Facts::of("rx"), 0, &[]),
         [Action::Truncate(8)]
     );
     assert_eq!(network.list()[0]["matched"], 1);
@@ -116,23 +129,40 @@ fn a_place_a_pattern_and_a_time_are_conditions() {
     let mut at = rules(json!({"do": "hold", "queue": 1, "at": 2}));
     let done: Vec<_> = (0..4)
         .map(|_| {
-            at.apply(&Facts::of("read"), 0, &[]);
-            at.apply(&Facts::of("read"), 1, &[]).len()
+            apply(&mut at, &Facts::of("read"), 0, &[]);
+            apply(&mut at, &Facts::of("read"), 1, &[]).len()
         })
         .collect();
     assert_eq!(done, [0, 0, 1, 0]);
 
     let mut pattern = rules(json!({"do": "hold", "pattern": "beef"}));
     assert!(pattern.look_for_patterns());
-    let mut done = |bytes: &[u8]| pattern.apply(&Facts::of("write"), 0, bytes).len();
+    let mut done = |bytes: &[u8]| apply(&mut pattern, &Facts::of("write"), 0, bytes).len();
     assert_eq!(done(&[1, 0xbe, 0xef]), 1);
     assert_eq!(done(&[0xbe, 1, 0xef]), 0);
     assert_eq!(done(&[]), 0);
 
+    let mut kick = rules(json!({"do": "hold", "kick": 1}));
+    let mut done = |kick_before: Option<u64>| {
+        let facts = Facts::of("read");
+        let request = Request {
+            facts: &facts,
+            queue: 0,
+            kick: kick_before,
+            bytes: &[],
+        };
+        kick.apply(&request).len()
+    };
+    let done = [None, Some(0), Some(1), Some(1), Some(2)].map(&mut done);
+    assert_eq!(done, [0, 0, 1, 1, 0]);
+
     let mut later = rules(json!({"do": "hold", "after": 20}));
-    assert_eq!(later.apply(&Facts::of("read"), 0, &[]), []);
+    assert_eq!(apply(&mut later, &Facts::of("read"), 0, &[]), []);
     std::thread::sleep(Duration::from_millis(25));
-    assert_eq!(later.apply(&Facts::of("read"), 0, &[]), [Action::Hold]);
+    assert_eq!(
+        apply(&mut later, &Facts::of("read"), 0, &[]),
+        [Action::Hold]
+    );
 }
 
 #[test]
@@ -140,7 +170,7 @@ fn chance_is_what_the_seed_says() {
     let run = |seed: u64| -> Vec<_> {
         let mut rules = rules(json!({"do": "mutate", "percent": 25, "seed": seed}));
         (0..400)
-            .map(|_| rules.apply(&Facts::of("read"), 0, &[]))
+            .map(|_| apply(&mut rules, &Facts::of("read"), 0, &[]))
             .collect()
     };
     let count = run(7).iter().flatten().count();
@@ -164,7 +194,7 @@ fn what_was_done_is_done_again() {
         (0_usize..200)
             .map(|n| {
                 let operation = operations.get(n % 2).expect("one of two");
-                rules.apply(&Facts::of(operation), u16::from(n % 3 == 0), &[])
+                apply(rules, &Facts::of(operation), u16::from(n % 3 == 0), &[])
             })
             .collect()
     };

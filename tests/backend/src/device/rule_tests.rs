@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Acts that depend on more than their request: on notifications, on other queues, on tables.
+
+use super::stage::{BEFORE, FORMS, Stage};
+use crate::{blk::Blk, net::Net};
+use serde_json::json;
+
+#[test]
+fn a_notification_chooses_requests() {
+    for form in FORMS {
+        let mut stage = Stage::<Blk>::new(form);
+        let rule = json!({ "do": "status", "value": 77, "queue": 0, "kick": 1 });
+        stage.command("inject", rule).expect("a rule");
+        let mut all = Vec::new();
+        // The second notification is for two requests; that of another queue does not count.
+        stage.kick(1);
+        for count in [1, 2, 1] {
+            all.extend((0..count).map(|_| stage.prepare("read", 0)));
+            stage.kick(0);
+        }
+        let seen = stage.see();
+        let status = |asked| seen.written(asked).last().copied();
+        let statuses: Vec<_> = all.iter().map(status).collect();
+        assert_eq!(statuses, [Some(0), Some(77), Some(77), Some(0)]);
+        assert_eq!(seen.used.len(), 4);
+    }
+}
+
+#[test]
+fn what_nobody_has_notified_of_has_no_notification() {
+    for form in FORMS {
+        let mut stage = Stage::<Blk>::new(form);
+        let rule = json!({ "do": "no-status", "kick": 0 });
+        stage.command("inject", rule).expect("a rule");
+        let first = stage.prepare("read", 0);
+        // The device looks by itself.
+        stage.shared.lock().run(0);
+        let second = stage.ask("read");
+        let seen = stage.see();
+        assert_eq!(seen.written(&first).last(), Some(&0));
+        assert_eq!(seen.written(&second).last(), Some(&BEFORE));
+    }
+}
+
+#[test]
+fn a_notification_chooses_frames() {
+    for form in FORMS {
+        let mut stage = Stage::<Net>::new(form);
+        let rule = json!({ "do": "drop", "kick": 1 });
+        stage.command("inject", rule).expect("a rule");
+        for _ in 0..3 {
+            stage.ask("tx");
+        }
+        assert_eq!(stage.see().frames.len(), 2);
+        assert_eq!(stage.see().used.len(), 3);
+        let used = stage.see().used.len();
+        for _ in 0..3 {
+            stage.ask("rx");
+        }
+        assert_eq!(stage.see().used.len(), used + 2);
+    }
+}
