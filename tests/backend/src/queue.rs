@@ -18,7 +18,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::Write,
     time::{Duration, Instant},
@@ -271,6 +271,15 @@ impl<J> Queue<J> {
             self.note_taken(buffer);
         }
         Ok(taken)
+    }
+
+    /// Returns the numbers of all buffers that the driver has made available, and not got back, as far
+    /// as these can be read.
+    pub fn outstanding(&self, memory: &Memory) -> BTreeSet<u16> {
+        let ring = self.ring.as_ref();
+        let waiting = ring.and_then(|ring| ring.waiting(memory).ok());
+        let taken = self.out.keys().copied();
+        taken.chain(waiting.into_iter().flatten()).collect()
     }
 
     /// Counts a buffer that was taken.

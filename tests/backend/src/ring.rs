@@ -234,6 +234,11 @@ impl Ring {
         delegate!(self, ring => ring.refuse_kicks())
     }
 
+    /// Returns the numbers of the buffers that are available, and were not taken.
+    pub fn waiting(&self, memory: &Memory) -> Result<Vec<u16>> {
+        delegate!(self, ring => ring.waiting(memory))
+    }
+
     /// Looks at it.
     pub fn look(&self) -> Result<Look> {
         delegate!(self, ring => ring.look())

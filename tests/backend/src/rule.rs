@@ -49,7 +49,6 @@ impl Facts {
 }
 
 /// A request, as rules see it.
-#[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// What is known of it.
     pub facts: &'a Facts,
@@ -59,6 +58,8 @@ pub struct Request<'a> {
     pub kick: Option<u64>,
     /// What the driver is sent, or sends, if a rule asks for that.
     pub bytes: &'a [u8],
+    /// Returns the number of a buffer that is out in some queue, and not in this one.
+    pub out_of: &'a dyn Fn(u16) -> Option<u16>,
 }
 
 /// A rule.
@@ -118,6 +119,18 @@ impl Rule {
                     .any(|part| part == wanted.as_slice())
             })
             && (self.after.is_zero() || self.made.elapsed() >= self.after)
+    }
+
+    /// Returns what is done to a request, and with which value, if it can be done to that.
+    fn meant(&self, request: &Request<'_>) -> Option<(&'static Named, Option<u64>)> {
+        if self.action.name != "used-id-of" {
+            return Some((self.action, self.value));
+        }
+        // What is noted is the number: another time, the other queue may be another.
+        let queue = self.value.and_then(|queue| u16::try_from(queue).ok())?;
+        let id = (request.out_of)(queue)?;
+        let named = ACTIONS.iter().find(|action| action.name == "used-id")?;
+        Some((named, Some(id.into())))
     }
 
     /// Returns the seed of the action, if it is time for that.
@@ -358,19 +371,22 @@ impl Rules {
             if !rule.matches(request, at) {
                 continue;
             }
+            let Some((named, value)) = rule.meant(request) else {
+                continue;
+            };
             let Some(seed) = rule.acts() else {
                 continue;
             };
             // It was made when the rule was added.
-            let Ok(action) = rule.action.action(rule.value, seed) else {
+            let Ok(action) = named.action(value, seed) else {
                 continue;
             };
             self.acted += 1;
             self.acts.push_back(Act {
                 number: self.acted,
                 rule: rule.number,
-                action: rule.action,
-                value: rule.value,
+                action: named,
+                value,
                 seed: action.seed(),
                 operation: request.facts.operation,
                 queue: request.queue,

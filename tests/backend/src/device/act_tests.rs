@@ -21,6 +21,9 @@ fn play<C: Play>(form: Form, operation: &str, rules: &[Value]) -> (Asked, Story,
     for rule in rules {
         stage.command("inject", rule.clone()).expect("a rule");
     }
+    // A queue beside it has requests that the device has not looked at.
+    let other = stage.queue_after(C::queue_of(operation));
+    stage.crowd(other);
     let asked = stage.ask(operation);
     let at_once = stage.see();
     stage.wait();
@@ -147,6 +150,11 @@ impl Case<'_> {
                 assert_eq!(self.written().1[256..512], [BEFORE; 256]);
             }
             "used-id" => self.is_used_as(&[(0x7777, used.1)]),
+            "used-id-of" => {
+                assert_eq!((lie.used.len(), lie.used[0].1), (1, used.1));
+                // The first of those beside it has the same number.
+                assert!(lie.used[0].0 > self.asked.id);
+            }
             "used-not-out" => {
                 assert_eq!(lie.used.len(), 1);
                 assert_ne!(lie.used[0].0, self.asked.id);
@@ -219,6 +227,10 @@ fn check<C: Play>(form: Form, operation: &str, act: &Named) {
         // By default, it says what is true.
         rule["value"] = 0x5a5a.into();
     }
+    if act.name == "used-id-of" {
+        let queue = C::queue_of(operation);
+        rule["value"] = Stage::<C>::new(form).queue_after(queue).into();
+    }
     let (_, truth, _) = play::<C>(form, operation, &[]);
     let (asked, lie, acts) = play::<C>(form, operation, &[rule]);
     assert!(truth != lie, "nothing is seen");
@@ -230,7 +242,11 @@ fn check<C: Play>(form: Form, operation: &str, act: &Named) {
         lie: &lie,
     };
     case.check(act.name);
-    assert_eq!(acts[0]["do"], act.name);
+    let noted = match act.name {
+        "used-id-of" => "used-id",
+        name => name,
+    };
+    assert_eq!(acts[0]["do"], noted);
     assert_eq!(acts.as_array().map(Vec::len), Some(1));
 }
 

@@ -74,7 +74,7 @@ impl<C: Class> Device<C> {
         } else {
             None
         };
-        let actions = self.apply(&next.facts, index, &bytes.unwrap_or_default());
+        let actions = self.apply(&next.facts, index, &buffers, &bytes.unwrap_or_default());
         if actions.contains(&Action::Drop) {
             self.put_back(index, &buffers)?;
             self.class.skip(index);

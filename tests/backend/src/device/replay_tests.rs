@@ -24,6 +24,7 @@ const REQUESTS: usize = 18;
 /// Makes requests, and returns all that is seen of each, at once and later.
 fn requests<C: Play>(stage: &mut Stage<C>) -> Vec<Seen> {
     let mut story = Vec::new();
+    stage.crowd(C::OTHER);
     for operation in C::OPERATIONS.iter().cycle().take(REQUESTS) {
         stage.ask(operation);
         story.push(stage.see());
@@ -75,6 +76,9 @@ fn check<C: Play>(form: Form, act: &Named) {
     if name == "gso-size" {
         // By default, it says what is true.
         rule["value"] = 0x5a5a.into();
+    }
+    if name == "used-id-of" {
+        rule["value"] = C::OTHER.into();
     }
     let plain = requests(&mut Stage::<C>::new(form));
     let (seen, done, path) = record::<C>(form, rule);

@@ -61,3 +61,47 @@ fn a_notification_chooses_frames() {
         assert_eq!(stage.see().used.len(), used + 2);
     }
 }
+
+#[test]
+fn only_what_is_out_elsewhere_is_returned_instead() {
+    for form in FORMS {
+        let mut stage = Stage::<Blk>::new(form);
+        for rule in [
+            json!({ "do": "hold", "queue": 1 }),
+            json!({ "do": "used-id-of", "value": 1, "queue": 0, "count": 1 }),
+        ] {
+            stage.command("inject", rule).expect("a rule");
+        }
+        let mut others = vec![stage.prepare("read", 1).id];
+        stage.kick(1);
+        // What is out in the other queue has the number of this one.
+        let first = stage.ask("read");
+        assert_eq!(others, [first.id]);
+        assert_eq!(stage.see().used, [(first.id, 513)]);
+        others.push(stage.prepare("read", 1).id);
+        stage.kick(1);
+        let second = stage.ask("read");
+        let (id, length) = stage.see().used[1];
+        assert_ne!(id, second.id);
+        assert!(others.contains(&id), "{id} of {others:?}");
+        assert_eq!(length, 513);
+        let rules = stage.command("rules", json!({})).expect("rules");
+        assert_eq!(rules[1]["matched"], 1);
+    }
+}
+
+#[test]
+fn nothing_is_out_of_a_queue_that_has_nothing() {
+    for form in FORMS {
+        let mut stage = Stage::<Blk>::new(form);
+        // There is no queue 9, and this one is no other.
+        for queue in [0, 1, 9] {
+            let lie = json!({ "do": "used-id-of", "value": queue, "queue": 0 });
+            stage.command("inject", lie).expect("a rule");
+        }
+        let asked = stage.ask("read");
+        assert_eq!(stage.see().used, [(asked.id, 513)]);
+        let acts = stage.command("acts", json!({})).expect("acts");
+        assert_eq!(acts, json!([]));
+    }
+}

@@ -77,7 +77,7 @@ impl<C: Class> Device<C> {
         } else {
             Vec::new()
         };
-        let actions = self.apply(&facts, index, &bytes);
+        let actions = self.apply(&facts, index, std::slice::from_ref(&buffer), &bytes);
         self.accept_job(index, (buffer, job), actions, Join::Last);
     }
 
@@ -91,15 +91,29 @@ impl<C: Class> Device<C> {
         bytes
     }
 
-    /// Returns what rules say of a request that has these bytes.
-    pub(super) fn apply(&mut self, facts: &Facts, index: usize, bytes: &[u8]) -> Vec<Action> {
+    /// Returns what rules say of a request that is in these buffers, and has these bytes.
+    pub(super) fn apply(
+        &mut self,
+        facts: &Facts,
+        index: usize,
+        buffers: &[Buffer],
+        bytes: &[u8],
+    ) -> Vec<Action> {
         let kicks = self.queues.get(index).map_or(0, |it| it.counters.kicks);
         let before = self.rules.acted();
+        let (queues, memory) = (&self.queues, &self.memory);
+        let out = |index: usize| queues.get(index).map(|queue| queue.outstanding(memory));
+        let out_of = |other: u16| {
+            let mut own = out(index).unwrap_or_default();
+            own.extend(buffers.iter().map(|buffer| buffer.id));
+            out(other.into())?.difference(&own).next().copied()
+        };
         let actions = self.rules.apply(&Request {
             facts,
             queue: u16::try_from(index).unwrap_or(u16::MAX),
             kick: kicks.checked_sub(1),
             bytes,
+            out_of: &out_of,
         });
         if let Some(recorder) = &self.recorder {
             for act in self.rules.acts_after(before) {

@@ -134,6 +134,9 @@ pub(super) trait Play: Class + Sized {
     /// Returns the queue that has requests of some sort.
     fn queue_of(operation: &str) -> u64;
 
+    /// A queue that is not that of the first sorts of requests.
+    const OTHER: u64;
+
     /// Returns what the driver sends, and how much room there is for the answer, in parts.
     fn request(operation: &str) -> (Vec<u8>, Vec<u32>);
 }
@@ -269,6 +272,20 @@ impl<C: Play> Stage<C> {
         Asked { id, writable }
     }
 
+    /// Makes some requests available in a queue that is not notified of.
+    pub(super) fn crowd(&mut self, queue: u64) {
+        let all = C::OPERATIONS.iter();
+        let fitting = all.copied().find(|it| C::queue_of(it) == queue);
+        for _ in 0..3 {
+            self.prepare(fitting.unwrap_or(C::OPERATIONS[0]), queue);
+        }
+    }
+
+    /// Returns the queue that follows another one.
+    pub(super) fn queue_after(&self, queue: u64) -> u64 {
+        (queue + 1) % u64::try_from(self.drivers.len()).expect("a number")
+    }
+
     /// Has a second go by.
     pub(super) fn wait(&mut self) {
         let later = Instant::now() + Duration::from_secs(1);
@@ -324,6 +341,8 @@ impl Play for Blk {
         (Self::new(&options).expect("a disk"), None)
     }
 
+    const OTHER: u64 = 1;
+
     fn queue_of(_operation: &str) -> u64 {
         0
     }
@@ -358,6 +377,8 @@ impl Play for Net {
         other.outlet().set_open(true);
         (Self::new(&options, port), Some(other))
     }
+
+    const OTHER: u64 = 2;
 
     fn queue_of(operation: &str) -> u64 {
         match operation {

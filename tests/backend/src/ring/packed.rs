@@ -117,16 +117,36 @@ impl Ring {
         if self.next.state(flags) != State::Available {
             return Ok(None);
         }
-        let ring = &self.ring;
-        let (mut buffer, descriptors) = self.walk(memory, self.next, |_, place| {
-            Ok(Descriptor::from_bytes(&ring.read(place.offset())?))
-        })?;
+        let (mut buffer, descriptors) = self.walk_ring(memory, self.next)?;
         self.take(&buffer)?;
         if let Some(record) = &mut self.record {
             buffer.slot = record.take(&descriptors)?;
         }
         self.next = self.next.plus(buffer.count, self.size)?;
         Ok(Some(buffer))
+    }
+
+    /// Walks through the descriptors of a buffer that is in the ring.
+    fn walk_ring(&self, memory: &Memory, first: Position) -> Result<(Buffer, Vec<Descriptor>)> {
+        self.walk(memory, first, |_, place| {
+            Ok(Descriptor::from_bytes(&self.ring.read(place.offset())?))
+        })
+    }
+
+    pub(super) fn waiting(&self, memory: &Memory) -> Result<Vec<u16>> {
+        // Those of another backend are not in the ring, but in its record.
+        let mut ids = Vec::new();
+        let mut place = self.next;
+        while ids.len() < usize::from(self.size.get()) {
+            let flags = self.ring.load(place.offset() + FLAGS)?;
+            if place.state(flags) != State::Available {
+                break;
+            }
+            let (buffer, _) = self.walk_ring(memory, place)?;
+            ids.push(buffer.id);
+            place = place.plus(buffer.count, self.size)?;
+        }
+        Ok(ids)
     }
 
     /// Counts a buffer, which cannot have descriptors that others have.

@@ -92,10 +92,7 @@ impl Ring {
             }
             self.seen = index;
         }
-        let entry = self
-            .available
-            .read::<2>(self.size.available_offset(self.next))?;
-        let head = u16::from_le_bytes(entry);
+        let head = self.head(self.next)?;
         let buffer = self.walk(memory, head)?;
         if let Some(record) = &mut self.record {
             record.take(head)?;
@@ -103,6 +100,22 @@ impl Ring {
         self.next = self.next.plus(1);
         self.out = self.out.saturating_add(1);
         Ok(Some(buffer))
+    }
+
+    /// Returns the number of the buffer that is, or was, at some place.
+    fn head(&self, place: Index) -> Result<u16> {
+        let entry = self
+            .available
+            .read::<2>(self.size.available_offset(place))?;
+        Ok(u16::from_le_bytes(entry))
+    }
+
+    pub(super) fn waiting(&self, _memory: &Memory) -> Result<Vec<u16>> {
+        let index = Index::new(self.available.load(INDEX_OFFSET)?);
+        let count = index.advance(self.next, self.size.get())?;
+        let again = self.again.iter().map(|head| Ok(*head));
+        let heads = (0..count).map(|ahead| self.head(self.next.plus(ahead)));
+        again.chain(heads).collect()
     }
 
     fn walk(&self, memory: &Memory, head: u16) -> Result<Buffer> {

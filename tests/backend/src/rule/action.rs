@@ -161,6 +161,12 @@ pub const ACTIONS: &[Named] = &[
         "return buffer VALUE instead",
     ),
     action(
+        "used-id-of",
+        Some(0),
+        Scope::All,
+        "return one that is out in queue VALUE, and not in its own",
+    ),
+    action(
         "used-not-out",
         None,
         Scope::All,
@@ -323,6 +329,8 @@ impl Action {
             "corrupt" => Self::Corrupt,
             "short" => Self::Short,
             "used-id" => Self::UsedId(value.try_into()?),
+            // Which one that is, is found when there is a request.
+            "used-id-of" => Self::UsedId(u16::try_from(value)?.into()),
             "used-not-out" => Self::UsedNotOut,
             "used-twice" => Self::UsedTwice,
             "used-length" => Self::UsedLength(value.try_into()?),

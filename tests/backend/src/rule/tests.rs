@@ -16,6 +16,7 @@ fn apply(rules: &mut Rules, facts: &Facts, queue: u16, bytes: &[u8]) -> Vec<Acti
         queue,
         kick: None,
         bytes,
+        out_of: &|_| None,
     })
 }
 
@@ -150,6 +151,7 @@ fn a_place_a_pattern_and_a_time_are_conditions() {
             queue: 0,
             kick: kick_before,
             bytes: &[],
+            out_of: &|_| None,
         };
         kick.apply(&request).len()
     };
@@ -162,6 +164,29 @@ fn a_place_a_pattern_and_a_time_are_conditions() {
     assert_eq!(
         apply(&mut later, &Facts::of("read"), 0, &[]),
         [Action::Hold]
+    );
+}
+
+#[test]
+fn the_number_of_another_queue_is_noted() {
+    let mut rules = rules(json!({"do": "used-id-of", "value": 3, "count": 2}));
+    let facts = Facts::of("read");
+    let mut done = |found: Option<u16>| {
+        rules.apply(&Request {
+            facts: &facts,
+            queue: 0,
+            kick: None,
+            bytes: &[],
+            out_of: &|queue| found.filter(|_| queue == 3),
+        })
+    };
+    assert_eq!(done(None), []);
+    assert_eq!(done(Some(9)), [Action::UsedId(9)]);
+    assert_eq!(rules.list()[0]["matched"], 1);
+    let acts = rules.acts_after(0);
+    assert_eq!(
+        (&acts[0]["do"], &acts[0]["value"]),
+        (&json!("used-id"), &json!(9))
     );
 }
 

@@ -242,8 +242,9 @@ fn check(name: &str) {
 fn each_act_is_seen_by_the_driver() {
     let acts = ACTIONS.iter().filter(|act| act.scope != Scope::Net);
     for act in acts {
-        // The harness kills backends, which are programs of their own.
-        if act.name != "die" {
+        // The harness kills backends, which are programs of their own; what needs more than one queue,
+        // or tables, is tested without a front-end.
+        if !["die", "used-id-of"].contains(&act.name) {
             check(act.name);
         }
     }
