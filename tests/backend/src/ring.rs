@@ -25,7 +25,7 @@ use crate::memory::{Area, Memory, MemoryError};
 use random::Random;
 use std::num::NonZeroU16;
 use thiserror::Error;
-use virtio_wire::ring::{Access, Element, Indirect, RingError};
+use virtio_wire::ring::{Access, Element, Indirect, RingError, Table};
 
 /// Why a ring cannot be used any more.
 #[derive(Debug, Error)]
@@ -62,6 +62,8 @@ pub struct Buffer {
     pub count: u16,
     /// Its elements: those to read, then those to write.
     pub elements: Vec<Element>,
+    /// Its own table of descriptors, if it has one.
+    pub table: Option<Table>,
     /// Where it is in the record of what is in flight.
     slot: u16,
 }
@@ -74,6 +76,7 @@ impl Buffer {
             id: 0,
             count: 1,
             elements,
+            table: None,
             slot: 0,
         }
     }

@@ -58,6 +58,8 @@ pub struct Request<'a> {
     pub kick: Option<u64>,
     /// What the driver is sent, or sends, if a rule asks for that.
     pub bytes: &'a [u8],
+    /// Whether it has a table of descriptors of its own.
+    pub has_table: bool,
     /// Returns the number of a buffer that is out in some queue, and not in this one.
     pub out_of: &'a dyn Fn(u16) -> Option<u16>,
 }
@@ -109,6 +111,7 @@ impl Rule {
                 .is_none_or(|wanted| facts.protocol == Some(wanted))
             && operation.is_none_or(|operation| operation == facts.operation)
             && self.action.suits(facts.operation)
+            && (request.has_table || !self.action.needs_table())
             && self.queue.is_none_or(|wanted| wanted == request.queue)
             && self.at.is_none_or(|wanted| wanted == at)
             && (self.kick.is_none() || self.kick == request.kick)

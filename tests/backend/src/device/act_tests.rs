@@ -16,8 +16,14 @@ use serde_json::{Value, json};
 type Story = [Seen; 3];
 
 /// Makes a request of some sort, to which rules do something, or not.
-fn play<C: Play>(form: Form, operation: &str, rules: &[Value]) -> (Asked, Story, Value) {
+fn play<C: Play>(
+    form: Form,
+    operation: &str,
+    act: &Named,
+    rules: &[Value],
+) -> (Asked, Story, Value) {
     let mut stage = Stage::<C>::new(form);
+    stage.tables = act.needs_table();
     for rule in rules {
         stage.command("inject", rule.clone()).expect("a rule");
     }
@@ -126,6 +132,14 @@ impl Case<'_> {
         assert_eq!(lie.used, truth.used);
     }
 
+    /// Four bytes of its table are others, and nothing else is.
+    fn changes_table(&self, truth: &Seen, lie: &Seen) {
+        let table = |seen: &Seen| seen.memory[self.asked.table.clone()].to_vec();
+        assert_eq!(differing(&table(truth), &table(lie)), 4);
+        assert_eq!(differing(&truth.memory, &lie.memory), 4);
+        assert_eq!(lie.used, truth.used);
+    }
+
     fn check(&self, name: &str) {
         let ([first, later, last], (truth, lie)) = (self.lie, self.ends());
         let used = truth.used.first().copied().expect("a used buffer");
@@ -203,6 +217,11 @@ impl Case<'_> {
                 let least = if self.form.packed { 1 } else { 4 };
                 assert!((least..=4).contains(&changed), "{changed} bytes");
             }
+            "table" => self.changes_table(&self.truth[0], first),
+            "late-table" => {
+                assert!(*first == self.truth[0]);
+                self.changes_table(&self.truth[1], later);
+            }
             "disconnect" => {
                 assert!(truth.connected && !first.connected);
                 assert!(last.used.is_empty());
@@ -231,8 +250,8 @@ fn check<C: Play>(form: Form, operation: &str, act: &Named) {
         let queue = C::queue_of(operation);
         rule["value"] = Stage::<C>::new(form).queue_after(queue).into();
     }
-    let (_, truth, _) = play::<C>(form, operation, &[]);
-    let (asked, lie, acts) = play::<C>(form, operation, &[rule]);
+    let (_, truth, _) = play::<C>(form, operation, act, &[]);
+    let (asked, lie, acts) = play::<C>(form, operation, act, &[rule]);
     assert!(truth != lie, "nothing is seen");
     let case = Case {
         operation,
@@ -255,8 +274,8 @@ fn is_left_out<C: Play>(form: Form, operation: &str, act: &Named) {
     let named = json!({ "do": act.name, "op": operation });
     let stage = Stage::<C>::new(form);
     let refusal = stage.command("inject", named).expect_err("a refusal");
-    let (_, truth, _) = play::<C>(form, operation, &[]);
-    let (_, same, acts) = play::<C>(form, operation, &[json!({ "do": act.name })]);
+    let (_, truth, _) = play::<C>(form, operation, act, &[]);
+    let (_, same, acts) = play::<C>(form, operation, act, &[json!({ "do": act.name })]);
 
     let why = format!("action {} changes nothing of {operation}", act.name);
     assert_eq!(refusal.to_string(), why);

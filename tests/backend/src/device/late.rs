@@ -12,6 +12,7 @@ use crate::{
 };
 use random::Random;
 use std::time::Instant;
+use virtio_wire::ring::{Table, split::Descriptor};
 
 /// How many bytes change after a buffer was returned.
 const LATE_BYTES: u16 = 4;
@@ -31,6 +32,8 @@ enum Task<J> {
     Serve(J, Vec<Action>),
     /// Some bytes of so many become others, as a number determines.
     Change(u64, u64),
+    /// Some bytes of its table of descriptors become others, as this number determines.
+    ChangeTable(u64),
 }
 
 /// Returns how many bytes of the descriptors are changed, and how, if they are.
@@ -39,6 +42,24 @@ pub(super) fn scribbles(actions: &[Action]) -> Option<(u16, u64)> {
         Action::Scribble(bytes, seed) => Some((bytes, seed)),
         _ => None,
     })
+}
+
+/// Makes a byte another one.
+fn flip(memory: &Memory, address: u64, by: u8) -> Result<(), MemoryError> {
+    let mut byte = [0];
+    memory.read(address, &mut byte)?;
+    memory.write(address, &byte.map(|byte| byte ^ by))
+}
+
+/// Makes bytes of a table of descriptors others.
+fn change_table(memory: &Memory, table: Table, bytes: u16, seed: u64) -> Result<(), MemoryError> {
+    let length = usize::from(table.entries.get()) * Descriptor::SIZE;
+    let mut random = Random::new(seed);
+    for at in random.places(length, bytes.into()) {
+        let address = table.address.saturating_add(u64::try_from(at).unwrap_or(0));
+        flip(memory, address, random.byte() | 1)?;
+    }
+    Ok(())
 }
 
 /// Makes bytes others, of those that the device may write, before `end`.
@@ -57,9 +78,7 @@ fn change(
         for element in buffer.writable() {
             let length = u64::from(element.length);
             if at < length {
-                let mut byte = [0];
-                memory.read(element.address + at, &mut byte)?;
-                memory.write(element.address + at, &byte.map(|byte| byte ^ by))?;
+                flip(memory, element.address + at, by)?;
                 break;
             }
             at -= length;
@@ -105,6 +124,10 @@ impl<C: Class> Device<C> {
                 Action::Late(time, seed) => {
                     late.push(after(now + time, Task::Change(written.into(), seed)));
                 }
+                Action::ScribbleTable(bytes, seed) => self.change_table(buffer, bytes, seed),
+                Action::LateTable(time, seed) => {
+                    late.push(after(now + time, Task::ChangeTable(seed)));
+                }
                 _ => {}
             }
         }
@@ -117,6 +140,14 @@ impl<C: Class> Device<C> {
     fn change(&self, buffer: &Buffer, end: u64, bytes: u16, seed: u64) {
         if let Err(error) = change(&self.memory, buffer, end, bytes, seed) {
             warning!("{}: a buffer cannot be changed: {error}", self.name);
+        }
+    }
+
+    fn change_table(&self, buffer: &Buffer, bytes: u16, seed: u64) {
+        if let Some(table) = buffer.table
+            && let Err(error) = change_table(&self.memory, table, bytes, seed)
+        {
+            warning!("{}: a table cannot be changed: {error}", self.name);
         }
     }
 
@@ -136,6 +167,7 @@ impl<C: Class> Device<C> {
                 Task::Serve(job, actions) => {
                     self.class.serve(&self.memory, &job, &actions);
                 }
+                Task::ChangeTable(seed) => self.change_table(&buffer, LATE_BYTES, seed),
                 Task::Change(end, seed) => self.change(&buffer, end, LATE_BYTES, seed),
             }
         }

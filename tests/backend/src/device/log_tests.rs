@@ -96,6 +96,8 @@ struct Bench {
     log: File,
     /// Which pages the device may write.
     allowed: BTreeSet<u64>,
+    /// Whether requests may have tables.
+    indirect: bool,
 }
 
 /// What the sectors of the disk have, and what the memory has where data is.
@@ -167,6 +169,7 @@ impl Bench {
             memory,
             log,
             allowed: ring.into_iter().chain([USED]).collect(),
+            indirect: form.indirect,
         }
     }
 
@@ -205,7 +208,13 @@ impl Bench {
                 self.allowed.extend(address >> 12..=(end - 1) >> 12);
             }
         }
-        self.driver.chain(&self.memory, &elements);
+        let act = request.act.and_then(|act| acts().get(act).copied());
+        if self.indirect && act.is_some_and(|act| act.ends_with("table")) {
+            self.allowed.insert(self.driver.next_table() >> 12);
+            self.driver.table(&self.memory, &elements);
+        } else {
+            self.driver.chain(&self.memory, &elements);
+        }
     }
 
     /// Has the device do something, and fails if what it changes is not marked.

@@ -21,6 +21,13 @@ use std::{
 /// How many requests there are, of all sorts in turn.
 const REQUESTS: usize = 18;
 
+/// Makes a device for an act.
+fn stage<C: Play>(form: Form, act: &Named) -> Stage<C> {
+    let mut stage = Stage::new(form);
+    stage.tables = act.needs_table();
+    stage
+}
+
 /// Makes requests, and returns all that is seen of each, at once and later.
 fn requests<C: Play>(stage: &mut Stage<C>) -> Vec<Seen> {
     let mut story = Vec::new();
@@ -46,7 +53,7 @@ fn acts<C: Play>(stage: &Stage<C>) -> Vec<Value> {
 }
 
 /// Has a rule meet many requests, and returns what was seen, what was done, and the record of it.
-fn record<C: Play>(form: Form, rule: Value) -> (Vec<Seen>, Vec<Value>, PathBuf) {
+fn record<C: Play>(form: Form, act: &Named, rule: Value) -> (Vec<Seen>, Vec<Value>, PathBuf) {
     let name = format!(
         "rv-{}-{}-{}",
         std::process::id(),
@@ -54,7 +61,7 @@ fn record<C: Play>(form: Form, rule: Value) -> (Vec<Seen>, Vec<Value>, PathBuf) 
         rule["do"]
     );
     let path = std::env::temp_dir().join(name.replace('"', ""));
-    let mut stage = Stage::<C>::new(form);
+    let mut stage = stage::<C>(form, act);
     let recorder = Recorder::create(&path).expect("a record");
     stage.shared.lock().recorder = Some(recorder);
     stage.command("inject", rule).expect("a rule");
@@ -62,8 +69,8 @@ fn record<C: Play>(form: Form, rule: Value) -> (Vec<Seen>, Vec<Value>, PathBuf) 
 }
 
 /// Does what a record has, and returns what was seen, and what was done.
-fn replay<C: Play>(form: Form, path: &Path) -> (Vec<Seen>, Vec<Value>) {
-    let mut stage = Stage::<C>::new(form);
+fn replay<C: Play>(form: Form, act: &Named, path: &Path) -> (Vec<Seen>, Vec<Value>) {
+    let mut stage = stage::<C>(form, act);
     let replay = Replay::read(path).expect("a record");
     let device = Arc::clone(&stage.shared) as Arc<dyn Controlled>;
     replay.begin(vec![device]).expect("to begin");
@@ -80,10 +87,10 @@ fn check<C: Play>(form: Form, act: &Named) {
     if name == "used-id-of" {
         rule["value"] = C::OTHER.into();
     }
-    let plain = requests(&mut Stage::<C>::new(form));
-    let (seen, done, path) = record::<C>(form, rule);
+    let plain = requests(&mut stage::<C>(form, act));
+    let (seen, done, path) = record::<C>(form, act, rule);
     assert!(seen != plain, "{name}: nothing is seen: {form:?}");
-    let (again, done_again) = replay::<C>(form, &path);
+    let (again, done_again) = replay::<C>(form, act, &path);
     std::fs::remove_file(&path).expect("the record");
 
     assert_eq!(done_again, done, "{name}: {form:?}");

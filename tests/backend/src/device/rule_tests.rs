@@ -105,3 +105,30 @@ fn nothing_is_out_of_a_queue_that_has_nothing() {
         assert_eq!(acts, json!([]));
     }
 }
+
+#[test]
+fn only_tables_that_are_there_are_changed() {
+    for form in FORMS {
+        let mut stage = Stage::<Net>::new(form);
+        for act in ["table", "late-table"] {
+            stage
+                .command("inject", json!({ "do": act }))
+                .expect("a rule");
+        }
+        let acts = |stage: &Stage<Net>| stage.command("acts", json!({})).expect("acts");
+        for operation in ["rx", "tx", "control"] {
+            stage.ask(operation);
+        }
+        assert_eq!(acts(&stage), json!([]));
+        stage.tables = true;
+        let asked = stage.ask("tx");
+        let told = acts(&stage);
+        assert_eq!((&told[0]["at"], &told[1]["at"]), (&json!(1), &json!(1)));
+        let scribbled = stage.see();
+        stage.wait();
+        let late = stage.see();
+        let tables = [&scribbled, &late].map(|seen| &seen.memory[asked.table.clone()]);
+        assert_ne!(tables[0], tables[1], "each act draws places of its own");
+        assert_eq!(late.frames.len(), 2, "it was read before");
+    }
+}

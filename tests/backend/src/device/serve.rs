@@ -113,6 +113,7 @@ impl<C: Class> Device<C> {
             queue: u16::try_from(index).unwrap_or(u16::MAX),
             kick: kicks.checked_sub(1),
             bytes,
+            has_table: buffers.iter().any(|buffer| buffer.table.is_some()),
             out_of: &out_of,
         });
         if let Some(recorder) = &self.recorder {

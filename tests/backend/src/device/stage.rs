@@ -77,6 +77,8 @@ pub(super) struct Asked {
     pub(super) id: u16,
     /// What the device may write: places in the memory, and lengths.
     pub(super) writable: Vec<(usize, usize)>,
+    /// Its table of descriptors: its place, and its length.
+    pub(super) table: std::ops::Range<usize>,
 }
 
 /// What a driver sees, and who is at the other end.
@@ -120,8 +122,9 @@ pub(super) struct Stage<C: Class> {
     peer: UnixStream,
     /// Another port of its switch, if it is at one.
     other: Option<Handle>,
-    /// How many requests there were, and whether they have tables.
+    /// How many requests there were.
     asked: u64,
+    /// Whether they have tables.
     pub(super) tables: bool,
     seen: Seen,
 }
@@ -260,7 +263,10 @@ impl<C: Play> Stage<C> {
             at += u64::from(room);
         }
         let driver = &mut self.drivers[usize::try_from(queue).expect("a queue")];
+        let mut table = 0..0;
         let id = if self.tables {
+            let at = usize::try_from(driver.next_table() - GUEST).expect("a place");
+            table = at..at + elements.len() * 16;
             driver.table(&self.memory, &elements)
         } else {
             let last = elements.len() - 1;
@@ -269,7 +275,11 @@ impl<C: Play> Stage<C> {
             }
             driver.chain(&self.memory, &elements)
         };
-        Asked { id, writable }
+        Asked {
+            id,
+            writable,
+            table,
+        }
     }
 
     /// Makes some requests available in a queue that is not notified of.

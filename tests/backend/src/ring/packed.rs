@@ -171,6 +171,7 @@ impl Ring {
     ) -> Result<(Buffer, Vec<Descriptor>)> {
         let mut walk = Walk::new(self.size, first, self.indirect);
         let (mut elements, mut descriptors) = (Vec::new(), Vec::new());
+        let mut own = None;
         while let Some(place) = walk.place() {
             let descriptor = match place {
                 Place::Ring(position) => {
@@ -182,6 +183,7 @@ impl Ring {
                     let mut bytes = [0; Descriptor::SIZE];
                     let offset = u64::from(index) * 16;
                     memory.read(table.address.saturating_add(offset), &mut bytes)?;
+                    own = Some(table);
                     Descriptor::from_bytes(&bytes)
                 }
             };
@@ -191,6 +193,7 @@ impl Ring {
             id: walk.id(),
             count: walk.descriptors(),
             elements,
+            table: own,
             slot: 0,
         };
         Ok((buffer, descriptors))

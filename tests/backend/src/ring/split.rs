@@ -120,7 +120,7 @@ impl Ring {
 
     fn walk(&self, memory: &Memory, head: u16) -> Result<Buffer> {
         let mut walk = Walk::new(self.size, head, self.indirect)?;
-        let mut elements = Vec::new();
+        let (mut elements, mut own) = (Vec::new(), None);
         while let Some(position) = walk.position() {
             let mut bytes = [0; Descriptor::SIZE];
             match position {
@@ -130,6 +130,7 @@ impl Ring {
                 Position::Table(table, index) => {
                     let offset = u64::from(index) * 16;
                     memory.read(table.address.saturating_add(offset), &mut bytes)?;
+                    own = Some(table);
                 }
             }
             elements.extend(walk.step(&Descriptor::from_bytes(&bytes))?);
@@ -138,6 +139,7 @@ impl Ring {
             id: head,
             count: 1,
             elements,
+            table: own,
             slot: head,
         })
     }

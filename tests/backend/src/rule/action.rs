@@ -82,6 +82,10 @@ pub enum Action {
     Mutate(u16, u64),
     /// So many bytes of the descriptors are others, as a number determines.
     Scribble(u16, u64),
+    /// So many bytes of its table of descriptors are others when it is returned, as a number determines.
+    ScribbleTable(u16, u64),
+    /// So much after it was returned, its table of descriptors changes, as this number determines.
+    LateTable(Duration, u64),
     /// The connection is closed instead.
     Disconnect,
     /// The backend dies instead.
@@ -252,6 +256,18 @@ pub const ACTIONS: &[Named] = &[
         "change VALUE bytes of the descriptors",
     ),
     action(
+        "table",
+        Some(4),
+        Scope::All,
+        "change VALUE bytes of its indirect table, if it has one",
+    ),
+    action(
+        "late-table",
+        Some(10),
+        Scope::All,
+        "change that VALUE milliseconds after it was returned",
+    ),
+    action(
         "disconnect",
         None,
         Scope::All,
@@ -270,6 +286,11 @@ impl Named {
             Some(known) => Ok(known),
             None => bail!("there is no action {name}"),
         }
+    }
+
+    /// Returns whether it is done only to requests that have a table of descriptors of their own.
+    pub fn needs_table(&self) -> bool {
+        ["table", "late-table"].contains(&self.name)
     }
 
     /// Returns whether it changes anything of requests of some sort.
@@ -312,7 +333,11 @@ impl Action {
     /// Returns what chance is made from, if it has a part in it.
     pub fn seed(&self) -> Option<u64> {
         match *self {
-            Self::Late(_, seed) | Self::Mutate(_, seed) | Self::Scribble(_, seed) => Some(seed),
+            Self::Late(_, seed)
+            | Self::Mutate(_, seed)
+            | Self::Scribble(_, seed)
+            | Self::ScribbleTable(_, seed)
+            | Self::LateTable(_, seed) => Some(seed),
             _ => None,
         }
     }
@@ -341,6 +366,8 @@ impl Action {
             "late" => Self::Late(time, seed),
             "mutate" => Self::Mutate(value.try_into()?, seed),
             "scribble" => Self::Scribble(value.try_into()?, seed),
+            "table" => Self::ScribbleTable(value.try_into()?, seed),
+            "late-table" => Self::LateTable(time, seed),
             "drop" => Self::Drop,
             "truncate" => Self::Truncate(value.try_into()?),
             "lengthen" => Self::Lengthen(value.try_into()?),

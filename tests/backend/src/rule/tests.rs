@@ -16,6 +16,7 @@ fn apply(rules: &mut Rules, facts: &Facts, queue: u16, bytes: &[u8]) -> Vec<Acti
         queue,
         kick: None,
         bytes,
+        has_table: false,
         out_of: &|_| None,
     })
 }
@@ -151,6 +152,7 @@ fn a_place_a_pattern_and_a_time_are_conditions() {
             queue: 0,
             kick: kick_before,
             bytes: &[],
+            has_table: false,
             out_of: &|_| None,
         };
         kick.apply(&request).len()
@@ -177,6 +179,7 @@ fn the_number_of_another_queue_is_noted() {
             queue: 0,
             kick: None,
             bytes: &[],
+            has_table: false,
             out_of: &|queue| found.filter(|_| queue == 3),
         })
     };

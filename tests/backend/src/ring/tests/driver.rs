@@ -30,6 +30,8 @@ pub struct Driver {
     available: u16,
     seen: u16,
     next: u16,
+    /// How many tables there were.
+    tables: u64,
     /// Packed.
     add: Position,
     take: Position,
@@ -61,6 +63,7 @@ impl Driver {
             available: 0,
             seen: 0,
             next: 0,
+            tables: 0,
             add: Position::START,
             take: Position::START,
             counts: vec![0; usize::from(size)],
@@ -100,9 +103,15 @@ impl Driver {
         self.table(memory, &elements)
     }
 
+    /// Returns where the next table is going to be.
+    pub fn next_table(&self) -> u64 {
+        self.base + TABLES + self.tables % 32 * 0x80
+    }
+
     /// Adds a buffer by a table whose elements have these addresses, lengths and flags.
     pub fn table(&mut self, memory: &Memory, elements: &[(u64, u32, u16)]) -> u16 {
-        let table = self.base + TABLES;
+        let table = self.next_table();
+        self.tables += 1;
         let mut next = 0;
         for (address, length, write) in elements {
             let at = table + u64::from(next) * 16;
