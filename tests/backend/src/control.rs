@@ -16,6 +16,7 @@ use crate::{
     queue::Storm,
     replay::Recorder,
     service::Shared,
+    session::Cut,
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -70,7 +71,10 @@ pub const COMMANDS: &[(&str, &str)] = &[
         "lose what was not flushed; of 8 sectors, KEEP are stable",
     ),
     ("peek", "read COUNT sectors at SECTOR"),
-    ("disconnect", "close the connection to QEMU"),
+    (
+        "disconnect",
+        "close the connection to QEMU; with MESSAGE, instead of taking that, after NTH",
+    ),
     ("die", "die, as if killed"),
     ("quit", "end"),
     ("devices", "list the devices"),
@@ -177,7 +181,7 @@ impl<C: Class> Device<C> {
                     }
                 }
             }
-            "disconnect" => self.hang_up(),
+            "disconnect" => self.disconnect(arguments)?,
             "die" => die(),
             _ => {
                 let Some(answer) = self.class.command(command, arguments) else {
@@ -194,6 +198,22 @@ impl<C: Class> Device<C> {
             }
         }
         Ok(json!({}))
+    }
+
+    /// Closes the connection, now or at a message.
+    fn disconnect(&mut self, arguments: &Value) -> Result<()> {
+        let nth = number(arguments, "nth")?;
+        match &arguments["message"] {
+            Value::Null => {
+                ensure!(nth.is_none(), "nth is that of a message, which is missing");
+                self.hang_up();
+            }
+            message => {
+                let name = message.as_str().context("message is no name")?;
+                self.cut = Some(Cut::new(name, nth.unwrap_or(0))?);
+            }
+        }
+        Ok(())
     }
 
     fn set_order(&mut self, arguments: &Value) -> Result<()> {
@@ -218,6 +238,7 @@ impl<C: Class> Device<C> {
             "connections": self.counters.connections,
             "messages": self.counters.messages,
             "refused": self.counters.refused,
+            "cuts": self.counters.cuts,
             "resets": self.counters.resets,
             "config_changes": self.counters.config_changes,
             "features": self.accepted,

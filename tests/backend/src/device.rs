@@ -34,6 +34,7 @@ use crate::{
     replay::Recorder,
     ring::Form,
     rule::Rules,
+    session::Cut,
     wake::Waker,
 };
 use std::{
@@ -89,6 +90,8 @@ pub struct Counters {
     pub messages: u64,
     /// ... of which some made no sense, or asked for what cannot be.
     pub refused: u64,
+    /// The connection was ended at a message, as somebody wanted.
+    pub cuts: u64,
     /// The device was reset.
     pub resets: u64,
     /// The driver was told that the configuration space has changed.
@@ -114,6 +117,8 @@ pub struct Device<C: Class> {
     pub channel: Option<UnixStream>,
     /// The connection, to close it.
     pub connection: Option<UnixStream>,
+    /// At which message the connection ends.
+    pub cut: Option<Cut>,
     /// What is in flight, where QEMU keeps it.
     pub record: Option<Record>,
     /// What is done to which requests.
@@ -153,6 +158,7 @@ impl<C: Class> Device<C> {
             protocol: 0,
             channel: None,
             connection: None,
+            cut: None,
             record: None,
             rules: Rules::new(C::SCOPE),
             recorder: None,

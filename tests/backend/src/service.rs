@@ -200,6 +200,7 @@ impl<C: Class> Shared<C> {
             tokens.sort_unstable_by_key(|token| *token == token::CONNECTION);
             for token in tokens {
                 match token {
+                    token::CONNECTION if self.lock().ends_at(&peek) => connected = false,
                     token::CONNECTION => {
                         if let Some(channel) = backend_channel(&peek) {
                             self.lock().channel = Some(channel);
@@ -286,6 +287,8 @@ fn add(epoll: &OwnedFd, source: impl AsFd, token: u64) -> Result<()> {
 
 #[cfg(test)]
 mod act_tests;
+#[cfg(test)]
+mod cut_tests;
 #[cfg(test)]
 mod explain_tests;
 #[cfg(test)]

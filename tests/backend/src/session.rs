@@ -5,6 +5,10 @@
 //! Crate `vhost` reads the messages and sends the answers. What it has no call for is looked at
 //! before it gets the message: see [`backend_channel`].
 
+mod cut;
+
+pub use cut::Cut;
+
 use crate::{
     class::Class,
     device::{Device, Record},

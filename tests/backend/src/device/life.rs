@@ -11,7 +11,7 @@ use crate::{
     ring::{Ring, inflight},
 };
 use rustix::event::epoll;
-use std::fs::File;
+use std::{fs::File, os::unix::net::UnixStream};
 use virtio_wire::feature::Feature;
 
 impl<C: Class> Device<C> {
@@ -148,6 +148,18 @@ impl<C: Class> Device<C> {
         self.connection = None;
         self.record = None;
         self.protocol = 0;
+    }
+
+    /// Closes the connection, if the next message is the one at which it is to end. Returns whether it
+    /// was.
+    pub fn ends_at(&mut self, connection: &UnixStream) -> bool {
+        let ends = self.cut.as_mut().is_some_and(|cut| cut.is_here(connection));
+        if ends {
+            self.cut = None;
+            self.counters.cuts += 1;
+            self.hang_up();
+        }
+        ends
     }
 
     /// Closes the connection.

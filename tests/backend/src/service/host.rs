@@ -107,6 +107,17 @@ impl<C: Class> Host<C> {
 
     /// Tells where the ring of a queue is, and where its used ring is in the log, if it is.
     pub(super) fn place(&mut self, queue: usize, offset: u64, log: Option<u64>) {
+        let result = self.try_place(queue, offset, log);
+        result.expect("addresses");
+    }
+
+    /// The same, if the connection is there.
+    pub(super) fn try_place(
+        &mut self,
+        queue: usize,
+        offset: u64,
+        log: Option<u64>,
+    ) -> vhost::Result<()> {
         let at = USER + offset;
         let config = VringConfigData {
             queue_max_size: SIZE,
@@ -117,8 +128,7 @@ impl<C: Class> Host<C> {
             avail_ring_addr: at + AVAILABLE,
             log_addr: log,
         };
-        let result = self.front.set_vring_addr(queue, &config);
-        result.expect("addresses");
+        self.front.set_vring_addr(queue, &config)
     }
 
     /// Hands over a log of so many bytes.
