@@ -13,7 +13,7 @@ use crate::{
     log::warning,
     memory::Memory,
     order::{Gate, Order},
-    ring::{Buffer, Ring, Setup},
+    ring::{Buffer, Ring, Setup, Told},
     rule::Action,
 };
 use serde_json::{Value, json};
@@ -132,6 +132,23 @@ pub struct Counters {
     pub ring_changes_after_reset: u64,
     /// ... and has made so many buffers available.
     pub buffers_after_reset: u64,
+}
+
+/// Changes what the driver is told of buffers that belong together; `free` is a number that is not out.
+fn distort(told: &mut Vec<Told>, lie: Option<&Action>, free: u16) {
+    let Some(first) = told.first_mut() else {
+        return;
+    };
+    match lie {
+        Some(Action::UsedId(id)) => first.id = *id,
+        Some(Action::UsedNotOut) => first.id = free.into(),
+        Some(Action::UsedLength(length)) => first.written = *length,
+        Some(Action::UsedTwice) => {
+            let again = *first;
+            told.insert(1, again);
+        }
+        _ => {}
+    }
 }
 
 /// A queue.
@@ -347,17 +364,12 @@ impl<J> Queue<J> {
 
     /// Returns a buffer, as rules say it.
     pub fn give_back(&mut self, done: &Done) -> crate::ring::Result<()> {
-        let Some(ring) = &mut self.ring else {
-            return Ok(());
-        };
         let Done {
             buffer,
             written,
             actions,
             ..
         } = done;
-        // A lie about buffers that belong together is told about the first of them.
-        let actions = self.joined.first().map_or(actions, |done| &done.actions);
         let lie = actions.iter().find(|action| {
             matches!(
                 action,
@@ -369,21 +381,25 @@ impl<J> Queue<J> {
                     | Action::Keep
             )
         });
+        if lie == Some(&Action::Keep) {
+            self.joined.clear();
+            return Ok(());
+        }
+        let free = lie.map_or(0, |_| self.free_id());
+        if !self.joined.is_empty() {
+            return self.give_back_together(done, lie, free);
+        }
+        let Some(ring) = &mut self.ring else {
+            return Ok(());
+        };
         let mut returned = true;
         match lie {
-            Some(Action::Keep) => {
-                self.joined.clear();
-                return Ok(());
-            }
             Some(Action::UsedId(id)) => {
                 ring.forge(*id, *written, buffer.count)?;
                 returned = false;
             }
             Some(Action::UsedNotOut) => {
-                let free = (0..self.setup.size)
-                    .rev()
-                    .find(|id| !self.out.contains_key(id));
-                ring.forge(free.unwrap_or(0).into(), *written, buffer.count)?;
+                ring.forge(free.into(), *written, buffer.count)?;
                 returned = false;
             }
             Some(Action::UsedTwice) => {
@@ -395,20 +411,44 @@ impl<J> Queue<J> {
                 ring.push(buffer, *written)?;
                 ring.jump(*by)?;
             }
-            _ if self.joined.is_empty() => ring.push(buffer, *written)?,
-            _ => {
-                let joined = self.joined.iter().chain([done]);
-                let all: Vec<_> = joined.map(|done| (&done.buffer, done.written)).collect();
-                ring.push_together(&all)?;
-            }
+            _ => ring.push(buffer, *written)?,
         }
         if returned {
             self.note_returned(buffer.id);
         }
-        for done in std::mem::take(&mut self.joined) {
-            self.note_returned(done.buffer.id);
+        Ok(())
+    }
+
+    /// Returns buffers that belong together, of which this is the last one. A lie is told about the
+    /// first of them.
+    fn give_back_together(
+        &mut self,
+        last: &Done,
+        lie: Option<&Action>,
+        free: u16,
+    ) -> crate::ring::Result<()> {
+        let joined = std::mem::take(&mut self.joined);
+        let Some(ring) = &mut self.ring else {
+            return Ok(());
+        };
+        let all = joined.iter().chain([last]);
+        let all: Vec<_> = all.map(|done| (&done.buffer, done.written)).collect();
+        ring.push_together(&all, |told| distort(told, lie, free))?;
+        if let Some(Action::UsedJump(by)) = lie {
+            ring.jump(*by)?;
+        }
+        // The driver does not get back what it is told another number of.
+        let hidden = matches!(lie, Some(Action::UsedId(_) | Action::UsedNotOut));
+        for (buffer, _) in all.iter().skip(hidden.into()) {
+            self.note_returned(buffer.id);
         }
         Ok(())
+    }
+
+    /// Returns a number that is not out, if there is one.
+    fn free_id(&self) -> u16 {
+        let mut all = (0..self.setup.size).rev();
+        all.find(|id| !self.out.contains_key(id)).unwrap_or(0)
     }
 
     /// Describes the queue.

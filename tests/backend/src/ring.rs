@@ -109,6 +109,17 @@ impl Buffer {
     }
 }
 
+/// What the driver is told of a buffer that is returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its number.
+    pub id: u32,
+    /// How many bytes were written to it.
+    pub written: u32,
+    /// How many descriptors of a packed ring it takes.
+    pub count: u16,
+}
+
 /// Adds up what elements have, which may be more than a driver can be told.
 fn length<'a>(elements: impl Iterator<Item = &'a Element>) -> u64 {
     elements.map(|element| u64::from(element.length)).sum()
@@ -191,9 +202,21 @@ impl Ring {
         delegate!(self, ring => ring.push(buffer, written))
     }
 
-    /// Returns buffers that belong together: the driver sees all of them, or none.
-    pub fn push_together(&mut self, buffers: &[(&Buffer, u32)]) -> Result<()> {
-        delegate!(self, ring => ring.push_together(buffers))
+    /// Returns buffers that belong together: the driver sees all of them, or none. `distort` changes
+    /// what it is told of them.
+    pub fn push_together(
+        &mut self,
+        buffers: &[(&Buffer, u32)],
+        distort: impl FnOnce(&mut Vec<Told>),
+    ) -> Result<()> {
+        let told = buffers.iter().map(|(buffer, written)| Told {
+            id: buffer.id.into(),
+            written: *written,
+            count: buffer.count,
+        });
+        let mut told = told.collect();
+        distort(&mut told);
+        delegate!(self, ring => ring.push_together(buffers, &told))
     }
 
     /// Puts back the buffer that was taken last.

@@ -2,9 +2,9 @@
 
 //! Acts that depend on more than their request: on notifications, on other queues, on tables.
 
-use super::stage::{BEFORE, FORMS, Stage};
-use crate::{blk::Blk, net::Net};
-use serde_json::json;
+use super::stage::{Asked, BEFORE, FORMS, Seen, Stage};
+use crate::{blk::Blk, net::Net, ring::Form};
+use serde_json::{Value, json};
 
 #[test]
 fn a_notification_chooses_requests() {
@@ -130,5 +130,66 @@ fn only_tables_that_are_there_are_changed() {
         let tables = [&scribbled, &late].map(|seen| &seen.memory[asked.table.clone()]);
         assert_ne!(tables[0], tables[1], "each act draws places of its own");
         assert_eq!(late.frames.len(), 2, "it was read before");
+    }
+}
+
+/// Has a frame come into two of three buffers, and returns these, and what is seen at once and later.
+fn parts(form: Form, rules: &[Value]) -> ([Asked; 2], [Seen; 2]) {
+    let mut stage = Stage::<Net>::new(form);
+    for rule in rules {
+        stage.command("inject", rule.clone()).expect("a rule");
+    }
+    let [first, second, _] = [(); 3].map(|()| stage.add((vec![], vec![40]), 0));
+    stage.send();
+    let at_once = stage.see();
+    stage.wait();
+    ([first, second], [at_once, stage.see()])
+}
+
+#[test]
+fn a_lie_about_several_buffers_is_one_about_the_first() {
+    for form in FORMS {
+        let ([a, b], [truth, _]) = parts(form, &[]);
+        let (first, second) = ((a.id, 40), (b.id, 32));
+        assert_eq!(truth.used, [first, second]);
+        for (act, wanted) in [
+            ("used-id", vec![(0x7777, 40), second]),
+            ("used-not-out", vec![(63, 40), second]),
+            ("used-length", vec![(a.id, 0xffff_fff0), second]),
+            ("used-twice", vec![first, first, second]),
+            ("keep", vec![]),
+            ("mute", vec![first, second]),
+        ] {
+            let (_, [lie, _]) = parts(form, &[json!({ "do": act })]);
+            assert_eq!(lie.used, wanted, "{act}: {form:?}");
+            let written = [&a, &b].map(|part| lie.written(part));
+            assert_eq!(written, [&a, &b].map(|part| truth.written(part)), "{act}");
+            assert_eq!(lie.calls, u64::from(!["keep", "mute"].contains(&act)));
+        }
+        let (_, [lie, _]) = parts(form, &[json!({ "do": "used-jump" })]);
+        assert_eq!(lie.used[..2], [first, second]);
+        assert_eq!(lie.used.len(), 3);
+    }
+}
+
+#[test]
+fn what_is_done_to_memory_is_done_to_all_of_several_buffers() {
+    for form in FORMS {
+        let ([a, b], [truth, _]) = parts(form, &[]);
+        for act in ["early", "late", "mutate"] {
+            let (_, [at_once, later]) = parts(form, &[json!({ "do": act })]);
+            assert_eq!(at_once.used, truth.used, "{act}: {form:?}");
+            for part in [&a, &b] {
+                let [now, then] = [&at_once, &later].map(|seen| seen.written(part));
+                let truth = truth.written(part);
+                let (now, then) = (now == truth, then == truth);
+                let wanted = match act {
+                    "early" => (false, true),
+                    "late" => (true, false),
+                    _ => (false, false),
+                };
+                assert_eq!((now, then), wanted, "{act}: {form:?}");
+            }
+        }
     }
 }

@@ -222,13 +222,18 @@ impl<C: Play> Stage<C> {
         let queue = C::queue_of(operation);
         let asked = self.prepare(operation, queue);
         self.kick(queue);
-        if operation == "rx"
-            && let Some(other) = &self.other
-        {
+        if operation == "rx" {
+            self.send();
+        }
+        asked
+    }
+
+    /// Has a frame come for the driver.
+    pub(super) fn send(&mut self) {
+        if let Some(other) = &self.other {
             other.send(Frame::plain(frame(9)));
             self.shared.lock().woken();
         }
-        asked
     }
 
     /// Notifies of a queue.
@@ -239,7 +244,11 @@ impl<C: Play> Stage<C> {
 
     /// Makes a request available in a queue.
     pub(super) fn prepare(&mut self, operation: &str, queue: u64) -> Asked {
-        let (sent, rooms) = C::request(operation);
+        self.add(C::request(operation), queue)
+    }
+
+    /// Makes a buffer available in a queue, which has what is sent, and some room.
+    pub(super) fn add(&mut self, (sent, rooms): (Vec<u8>, Vec<u32>), queue: u64) -> Asked {
         let data = DATA + queue * DATA_OF_QUEUE + self.asked * DATA_OF_REQUEST;
         self.asked += 1;
         let mut elements = Vec::new();

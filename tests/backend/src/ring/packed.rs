@@ -2,7 +2,7 @@
 
 //! Packed rings.
 
-use super::{Buffer, Error, Form, Look, Result, Seal, Setup, inflight};
+use super::{Buffer, Error, Form, Look, Result, Seal, Setup, Told, inflight};
 use crate::memory::{Area, Memory};
 use std::{
     collections::VecDeque,
@@ -213,16 +213,22 @@ impl Ring {
         Ok(())
     }
 
-    pub(super) fn push_together(&mut self, buffers: &[(&Buffer, u32)]) -> Result<()> {
+    pub(super) fn push_together(
+        &mut self,
+        buffers: &[(&Buffer, u32)],
+        told: &[Told],
+    ) -> Result<()> {
         if self.record.is_some() {
             return Err(Error::Recorded);
         }
         let mut places = Vec::new();
         let mut place = self.done;
-        for (buffer, written) in buffers {
-            places.push((place, buffer.id.into(), *written));
-            place = place.plus(buffer.count, self.size)?;
-            self.told.1 = self.told.1.saturating_add(buffer.count.into());
+        for told in told {
+            places.push((place, told.id, told.written));
+            place = place.plus(told.count, self.size)?;
+            self.told.1 = self.told.1.saturating_add(told.count.into());
+        }
+        for (buffer, _) in buffers {
             self.out = self.out.saturating_sub(1);
             self.descriptors_out = self.descriptors_out.saturating_sub(buffer.count);
         }

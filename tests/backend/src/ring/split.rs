@@ -2,7 +2,7 @@
 
 //! Split rings.
 
-use super::{Buffer, Error, Form, Look, Result, Seal, Setup, inflight};
+use super::{Buffer, Error, Form, Look, Result, Seal, Setup, Told, inflight};
 use crate::memory::{Area, Memory};
 use std::{
     collections::VecDeque,
@@ -156,18 +156,23 @@ impl Ring {
         Ok(())
     }
 
-    pub(super) fn push_together(&mut self, buffers: &[(&Buffer, u32)]) -> Result<()> {
+    pub(super) fn push_together(
+        &mut self,
+        buffers: &[(&Buffer, u32)],
+        told: &[Told],
+    ) -> Result<()> {
         if self.record.is_some() {
             return Err(Error::Recorded);
         }
         let mut place = self.done;
-        for (buffer, written) in buffers {
-            self.write_used(place, buffer.id.into(), *written)?;
+        for told in told {
+            self.write_used(place, told.id, told.written)?;
             place = place.plus(1);
-            self.out = self.out.saturating_sub(1);
         }
+        let count = u16::try_from(buffers.len()).unwrap_or(u16::MAX);
+        self.out = self.out.saturating_sub(count);
         // The index says of all of them that they are there.
-        self.jump(u16::try_from(buffers.len()).unwrap_or(u16::MAX))
+        self.jump(u16::try_from(told.len()).unwrap_or(u16::MAX))
     }
 
     pub(super) fn unpop(&mut self, _buffer: &Buffer) -> Result<()> {
