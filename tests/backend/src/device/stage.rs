@@ -58,9 +58,9 @@ const fn form(packed: bool, event_index: bool) -> Form {
 /// How many descriptors a queue has.
 const SIZE: u16 = 64;
 /// How much memory there is, how far apart rings are, and where data is: that of a queue, of a request.
-const LENGTH: usize = 0x40000;
-const RINGS: u64 = 0x8000;
-const DATA: u64 = 0x20000;
+const LENGTH: usize = 0x28000;
+const RINGS: u64 = 0x5000;
+const DATA: u64 = 0x10000;
 const DATA_OF_QUEUE: u64 = 0x8000;
 const DATA_OF_REQUEST: u64 = 0x600;
 /// What is where a device is to write.
@@ -163,8 +163,11 @@ impl<C: Play> Stage<C> {
         let mut memory = Memory::default();
         let clone = there.try_clone().expect("a clone");
         memory.add(place, clone).expect("a region");
-        let data = vec![BEFORE; LENGTH / 2];
-        memory.write(GUEST + DATA, &data).expect("a pattern");
+        let data = vec![BEFORE; LENGTH];
+        let rings = usize::try_from(DATA).expect("a length");
+        memory
+            .write(GUEST + DATA, &data[rings..])
+            .expect("a pattern");
 
         let mut device = shared.lock();
         device.memory.add(place, there).expect("a region");
