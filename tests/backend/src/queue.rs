@@ -363,7 +363,7 @@ impl<J> Queue<J> {
     }
 
     /// Returns a buffer, as rules say it.
-    pub fn give_back(&mut self, done: &Done) -> crate::ring::Result<()> {
+    pub fn give_back(&mut self, memory: &Memory, done: &Done) -> crate::ring::Result<()> {
         let Done {
             buffer,
             written,
@@ -385,7 +385,7 @@ impl<J> Queue<J> {
             self.joined.clear();
             return Ok(());
         }
-        let free = lie.map_or(0, |_| self.free_id());
+        let free = lie.map_or(0, |_| self.free_id(memory));
         if !self.joined.is_empty() {
             return self.give_back_together(done, lie, free);
         }
@@ -445,10 +445,13 @@ impl<J> Queue<J> {
         Ok(())
     }
 
-    /// Returns a number that is not out, if there is one.
-    fn free_id(&self) -> u16 {
-        let mut all = (0..self.setup.size).rev();
-        all.find(|id| !self.out.contains_key(id)).unwrap_or(0)
+    /// Returns a number that is not out; if there is none, one that the device has not taken.
+    fn free_id(&self, memory: &Memory) -> u16 {
+        let outstanding = self.outstanding(memory);
+        let all = || (0..self.setup.size).rev();
+        let free = all().find(|id| !outstanding.contains(id));
+        let free = free.or_else(|| all().find(|id| !self.out.contains_key(id)));
+        free.unwrap_or(0)
     }
 
     /// Describes the queue.

@@ -193,3 +193,22 @@ fn what_is_done_to_memory_is_done_to_all_of_several_buffers() {
         }
     }
 }
+
+#[test]
+fn what_is_available_is_out() {
+    for form in FORMS {
+        let mut stage = Stage::<Net>::new(form);
+        let lie = json!({ "do": "used-not-out", "at": 1 });
+        stage.command("inject", lie).expect("a rule");
+        stage.ask("rx");
+        assert_eq!(stage.see().used.len(), 1);
+        // The driver has one number left, for which there is no buffer.
+        let mut ids: Vec<_> = (0..63).map(|_| stage.prepare("rx", 0).id).collect();
+        stage.send();
+        let (id, _) = stage.see().used[1];
+        assert!(!ids.contains(&id), "{id}: {form:?}");
+        ids.push(id);
+        ids.sort_unstable();
+        assert_eq!(ids, (0..64).collect::<Vec<_>>());
+    }
+}

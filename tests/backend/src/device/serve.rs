@@ -228,7 +228,7 @@ impl<C: Class> Device<C> {
                 // The driver is asked about the others, but not about this one.
                 result = queue.notify();
             }
-            result = result.and_then(|()| queue.give_back(done));
+            result = result.and_then(|()| queue.give_back(&self.memory, done));
             if let (true, Some(ring)) = (muted, &mut queue.ring) {
                 result = result.and_then(|()| ring.wants_call().map(|_| ()));
             }

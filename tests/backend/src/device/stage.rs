@@ -63,6 +63,8 @@ const RINGS: u64 = 0x5000;
 const DATA: u64 = 0x10000;
 const DATA_OF_QUEUE: u64 = 0x8000;
 const DATA_OF_REQUEST: u64 = 0x600;
+/// After how many requests data is where that of others was.
+const MOST: u64 = 21;
 /// What is where a device is to write.
 pub(super) const BEFORE: u8 = 0xaa;
 /// How long a receive buffer is, a frame, and the header before it.
@@ -252,7 +254,7 @@ impl<C: Play> Stage<C> {
 
     /// Makes a buffer available in a queue, which has what is sent, and some room.
     pub(super) fn add(&mut self, (sent, rooms): (Vec<u8>, Vec<u32>), queue: u64) -> Asked {
-        let data = DATA + queue * DATA_OF_QUEUE + self.asked * DATA_OF_REQUEST;
+        let data = DATA + queue * DATA_OF_QUEUE + self.asked % MOST * DATA_OF_REQUEST;
         self.asked += 1;
         let mut elements = Vec::new();
         if !sent.is_empty() {
