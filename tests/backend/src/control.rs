@@ -17,13 +17,13 @@ use crate::{
     replay::Recorder,
     service::Shared,
     session::Cut,
+    socket::{self, Bound},
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::{
-    fs,
     io::{BufRead, BufReader, Write},
-    os::unix::net::{UnixListener, UnixStream},
+    os::unix::net::UnixStream,
     path::Path,
     sync::Arc,
     thread,
@@ -252,16 +252,15 @@ impl<C: Class> Device<C> {
     }
 }
 
-/// Listens for who wants to control these devices. The last sender to `quit` ends the program.
+/// Listens for who wants to control these devices, while what it returns is kept. The last sender to
+/// `quit` ends the program.
 pub fn listen(
     path: &Path,
     devices: Vec<Arc<dyn Controlled>>,
     recorder: Option<Recorder>,
     quit: UnixStream,
-) -> Result<()> {
-    let _ = fs::remove_file(path);
-    let listener =
-        UnixListener::bind(path).with_context(|| format!("listening at {}", path.display()))?;
+) -> Result<Bound> {
+    let (listener, bound) = socket::listen(path)?;
     let devices: Arc<[_]> = devices.into();
     thread::spawn(move || {
         for connection in listener.incoming().flatten() {
@@ -276,7 +275,7 @@ pub fn listen(
             });
         }
     });
-    Ok(())
+    Ok(bound)
 }
 
 /// Answers to one who controls.

@@ -33,6 +33,7 @@ pub mod ring;
 mod rule;
 mod service;
 mod session;
+mod socket;
 pub mod switch;
 mod wake;
 
@@ -78,6 +79,12 @@ pub fn run(arguments: lexopt::Parser) -> Result<()> {
         signal_hook::low_level::pipe::register(signal, quit.try_clone()?)?;
     }
 
+    // What another backend serves is not opened.
+    let places = options.devices.iter().map(|device| {
+        let place = device.meeting.prepare();
+        place.with_context(|| device.name.clone())
+    });
+    let places: Vec<_> = places.collect::<Result<_>>()?;
     let replay = options.replay.as_deref().map(Replay::read).transpose()?;
     let recorder = options.record.as_deref().map(Recorder::create);
     let recorder = recorder.transpose()?;
@@ -115,8 +122,10 @@ pub fn run(arguments: lexopt::Parser) -> Result<()> {
     if let Some(replay) = replay {
         replay.begin(controlled.clone())?;
     }
+    let mut control = None;
     if let Some(path) = &options.control {
-        control::listen(path, controlled, recorder, quit.try_clone()?)?;
+        let listening = control::listen(path, controlled, recorder, quit.try_clone()?);
+        control = Some(listening.context("the control socket")?);
     }
 
     println!(
@@ -124,11 +133,11 @@ pub fn run(arguments: lexopt::Parser) -> Result<()> {
         options::qemu_arguments(&options.devices)
     );
     let mut threads = Vec::new();
-    for (device, options) in devices.iter().zip(options.devices) {
+    for ((device, options), place) in devices.iter().zip(options.devices).zip(places) {
         let device = Arc::clone(device);
         let mut ended = quit.try_clone()?;
         threads.push(thread::spawn(move || {
-            let result = device.run(&options.meeting).context(options.name);
+            let result = device.run(place).context(options.name);
             // A device that cannot go on ends the others, too.
             let _ = std::io::Write::write(&mut ended, &[0]);
             result
@@ -143,8 +152,6 @@ pub fn run(arguments: lexopt::Parser) -> Result<()> {
         let ended = thread.join().map_err(|_| anyhow!("a device panics"))?;
         result = result.and(ended);
     }
-    if let Some(path) = &options.control {
-        let _ = std::fs::remove_file(path);
-    }
+    drop(control);
     result
 }

@@ -156,7 +156,27 @@ pub fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>> {
     for pair in names.windows(2) {
         ensure!(pair[0] != pair[1], "two devices have the name {}", pair[0]);
     }
+    check_sockets(&options)?;
     Ok(Some(options))
+}
+
+/// Checks that no socket is meant for two.
+fn check_sockets(options: &Options) -> Result<()> {
+    let devices = options.devices.iter().map(|device| &device.meeting);
+    let listening = devices.filter_map(|meeting| match meeting {
+        Meeting::Listen(path) => Some(path),
+        Meeting::Connect(_) => None,
+    });
+    let mut paths: Vec<_> = listening.chain(&options.control).collect();
+    paths.sort_unstable();
+    for pair in paths.windows(2) {
+        ensure!(
+            pair[0] != pair[1],
+            "socket {} is given twice: each device, and --control, needs its own",
+            pair[0].display()
+        );
+    }
+    Ok(())
 }
 
 /// Adds a device or a port.

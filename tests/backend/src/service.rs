@@ -8,6 +8,7 @@ use crate::{
     device::{Device, token},
     log::{note, warning},
     session::{backend_channel, early_enable},
+    socket::{self, Bound},
     wake::Waker,
 };
 use anyhow::{Context, Result};
@@ -16,7 +17,6 @@ use rustix::{
     event::{Timespec, epoll},
 };
 use std::{
-    fs,
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
@@ -45,18 +45,40 @@ pub enum Meeting {
     Connect(PathBuf),
 }
 
+impl Meeting {
+    /// Makes the socket, if QEMU is to connect: from then on it can.
+    pub fn prepare(&self) -> Result<Place> {
+        Ok(match self {
+            Self::Listen(path) => {
+                let (listener, bound) = socket::listen(path)?;
+                Place::Listen(listener, bound)
+            }
+            Self::Connect(path) => Place::Connect(path.clone()),
+        })
+    }
+}
+
+/// Where QEMU and a device meet.
+#[derive(Debug)]
+pub enum Place {
+    /// This listens here, and the file of the socket ends with it.
+    Listen(UnixListener, Bound),
+    /// QEMU listens at this socket.
+    Connect(PathBuf),
+}
+
 /// A device, whatever it is.
 pub trait Served: Controlled {
     /// Serves until [`stop`](Self::stop), QEMU after QEMU.
-    fn run(&self, meeting: &Meeting) -> Result<()>;
+    fn run(&self, place: Place) -> Result<()>;
 
     /// Ends [`run`](Self::run).
     fn stop(&self);
 }
 
 impl<C: Class> Served for Shared<C> {
-    fn run(&self, meeting: &Meeting) -> Result<()> {
-        Self::run(self, meeting)
+    fn run(&self, place: Place) -> Result<()> {
+        Self::run(self, place)
     }
 
     fn stop(&self) {
@@ -103,27 +125,17 @@ impl<C: Class> Shared<C> {
     }
 
     /// Serves until [`stop`](Self::stop), QEMU after QEMU.
-    pub fn run(&self, meeting: &Meeting) -> Result<()> {
-        let listener = match meeting {
-            Meeting::Listen(path) => {
-                // One that is left over would be in the way.
-                let _ = fs::remove_file(path);
-                let listener = UnixListener::bind(path)
-                    .with_context(|| format!("listening at {}", path.display()))?;
-                Some(listener)
-            }
-            Meeting::Connect(_) => None,
-        };
+    pub fn run(&self, place: Place) -> Result<()> {
         let mut result = Ok(());
         while !self.stopped() && result.is_ok() {
-            result = match self.meet(meeting, listener.as_ref()) {
+            result = match self.meet(&place) {
                 Ok(Some(connection)) => self.serve(connection),
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };
         }
-        if let Meeting::Listen(path) = meeting {
-            let _ = fs::remove_file(path);
+        if let Place::Listen(_, bound) = place {
+            drop(bound);
         }
         result.and(self.lock().class.finish())
     }
@@ -133,20 +145,16 @@ impl<C: Class> Shared<C> {
     }
 
     /// Waits for QEMU. Returns nothing if there is something else to be done.
-    fn meet(
-        &self,
-        meeting: &Meeting,
-        listener: Option<&UnixListener>,
-    ) -> Result<Option<UnixStream>> {
-        match (meeting, listener) {
-            (Meeting::Connect(path), _) => {
+    fn meet(&self, place: &Place) -> Result<Option<UnixStream>> {
+        match place {
+            Place::Connect(path) => {
                 if let Ok(connection) = UnixStream::connect(path) {
                     return Ok(Some(connection));
                 }
                 self.wait(Some(RETRY))?;
                 Ok(None)
             }
-            (_, Some(listener)) => {
+            Place::Listen(listener, _) => {
                 add(&self.epoll, listener, token::LISTENER)?;
                 let tokens = self.wait(None)?;
                 epoll::delete(&*self.epoll, listener)?;
@@ -156,7 +164,6 @@ impl<C: Class> Shared<C> {
                     .transpose()?
                     .map(|(c, _)| c))
             }
-            _ => Ok(None),
         }
     }
 

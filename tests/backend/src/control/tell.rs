@@ -80,11 +80,10 @@ mod tests {
         let name = format!("rv-{}-tell-{name}", std::process::id());
         let path = std::env::temp_dir().join(name);
         let (quit, _asked) = UnixStream::pair().expect("a pair");
-        listen(&path, vec![Arc::new(Echo)], None, quit).expect("a listener");
+        let _bound = listen(&path, vec![Arc::new(Echo)], None, quit).expect("a listener");
         let commands: Vec<_> = commands.iter().copied().map(str::to_owned).collect();
         let mut answers = Vec::new();
         let result = tell(&path, &commands, |answer| answers.push(answer.clone()));
-        std::fs::remove_file(&path).expect("the socket");
         (answers, result)
     }
 

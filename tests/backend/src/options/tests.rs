@@ -87,6 +87,14 @@ fn what_is_missing_is_said() {
             ],
             "two devices have the name x",
         ),
+        (
+            &["--blk", "ram=1M,socket=/s", "--net", "socket=/s"],
+            "socket /s is given twice: each device, and --control, needs its own",
+        ),
+        (
+            &["--control", "/s", "--blk", "ram=1M,socket=/s"],
+            "socket /s is given twice: each device, and --control, needs its own",
+        ),
     ] {
         let error = parse(arguments).expect_err("an error");
         assert_eq!(error.root_cause().to_string(), why);

@@ -48,8 +48,8 @@ impl<C: Class> Host<C> {
         let path = std::env::temp_dir().join(format!("rv-{}-{name}", std::process::id()));
         let shared = Arc::new(Shared::new(name, class).expect("a device"));
         let device = Arc::clone(&shared);
-        let meeting = Meeting::Listen(path.clone());
-        let thread = thread::spawn(move || device.run(&meeting));
+        let place = Meeting::Listen(path.clone()).prepare().expect("a socket");
+        let thread = thread::spawn(move || device.run(place));
         let mut memory = Memory::default();
         let file = file(length);
         let place = Place {
