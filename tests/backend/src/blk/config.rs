@@ -3,8 +3,12 @@
 //! What a disk says of itself.
 
 use super::{flight::Io, overlay::Overlay, storage::Storage};
-use anyhow::{Context, Result};
-use std::path::PathBuf;
+use crate::log::warning;
+use anyhow::{Context, Result, ensure};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 use virtio_wire::blk::{ConfigLayout, Feature, FeatureSet};
 
 /// Where the sectors of a disk are.
@@ -23,6 +27,19 @@ pub enum Medium {
     Ram(u64),
     /// Nowhere, in so many bytes.
     Null(u64),
+}
+
+impl fmt::Display for Medium {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Overlay { base, overlay } => {
+                write!(f, "{} over {}", overlay.display(), base.display())
+            }
+            Self::Ram(bytes) => write!(f, "ram={bytes}"),
+            Self::Null(bytes) => write!(f, "null={bytes}"),
+        }
+    }
 }
 
 /// A disk to be.
@@ -73,21 +90,56 @@ impl Options {
         }
     }
 
-    /// Opens what it is stored in, and returns the number of bytes.
+    /// Opens what it is stored in, and returns the number of bytes that can be used.
     pub(super) fn open(&self) -> Result<(Storage, u64)> {
-        Ok(match &self.medium {
-            Medium::File(path) => Storage::file(path, !self.read_only)
-                .with_context(|| format!("opening {}", path.display()))?,
+        let (storage, bytes) = match &self.medium {
+            Medium::File(path) => self.open_file(path)?,
             Medium::Overlay { base, overlay } => {
-                let opened = Overlay::open(base, overlay, !self.read_only).with_context(|| {
-                    format!("opening {} over {}", overlay.display(), base.display())
-                })?;
+                let opened = Overlay::open(base, overlay, !self.read_only);
+                let opened = opened.with_context(|| format!("opening {}", self.medium))?;
                 let length = opened.length();
                 (Storage::Overlay(Box::new(opened)), length)
             }
             Medium::Ram(bytes) => (Storage::ram(*bytes)?, *bytes),
             Medium::Null(bytes) => (Storage::Null, *bytes),
+        };
+        Ok((storage, self.usable(bytes)?))
+    }
+
+    fn open_file(&self, path: &Path) -> Result<(Storage, u64)> {
+        let name = path.display();
+        // Else a disk could be made of a directory, to be read only.
+        ensure!(!path.is_dir(), "{name} is a directory");
+        ensure!(
+            path.try_exists().unwrap_or(true),
+            "there is no {name}; `truncate -s 1G {name}` makes one"
+        );
+        Storage::file(path, !self.read_only).with_context(|| {
+            let how = if self.read_only { "read" } else { "written" };
+            format!("opening {name} to be {how}")
         })
+    }
+
+    /// Returns how many of so many bytes are in whole blocks.
+    fn usable(&self, bytes: u64) -> Result<u64> {
+        let block = u64::from(self.block_size);
+        ensure!(
+            block >= 512 && block.is_power_of_two(),
+            "block-size is {block}, and has to be 512, or 1024, or 2048, ..."
+        );
+        let beyond = bytes % block;
+        ensure!(
+            bytes >= block,
+            "{} has {bytes} bytes, which is less than a block of {block}: make it larger",
+            self.medium
+        );
+        if beyond > 0 {
+            warning!(
+                "{}: the last {beyond} of {bytes} bytes cannot be used, as blocks have {block}",
+                self.medium
+            );
+        }
+        Ok(bytes - beyond)
     }
 
     /// Returns the configuration space, and the features on offer.

@@ -14,7 +14,7 @@ mod header;
 #[cfg(test)]
 mod tests;
 
-use super::storage::{make_zeroes, to_index};
+use super::storage::{length_of, make_zeroes, to_index};
 use header::Header;
 pub use header::OverlayError;
 use rustix::fs::{FlockOperation, flock};
@@ -144,7 +144,7 @@ impl Overlay {
             return Err(OverlayError::Itself);
         }
         lock(&file, write)?;
-        let there = base.metadata().map_err(OverlayError::Base)?.len();
+        let there = length_of(&base).map_err(OverlayError::Base)?;
         let contents = header::fingerprint(&base, there).map_err(OverlayError::Base)?;
         let header = if file.metadata()?.len() == 0 && write {
             map_length(there)?;

@@ -4,7 +4,14 @@
 
 use super::overlay::Overlay;
 use rustix::fs::{FallocateFlags, fallocate};
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, Seek, SeekFrom},
+    ops::Range,
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::Arc,
+};
 use uring::Kind;
 
 /// Where the sectors of a disk are.
@@ -29,7 +36,7 @@ impl Storage {
     /// Opens a file, and returns its length, too.
     pub fn file(path: &Path, write: bool) -> io::Result<(Self, u64)> {
         let file = File::options().read(true).write(write).open(path)?;
-        let length = file.metadata()?.len();
+        let length = length_of(&file)?;
         Ok((Self::File(Arc::new(file)), length))
     }
 
@@ -133,6 +140,11 @@ impl Storage {
             Self::Null => Ok(()),
         }
     }
+}
+
+/// Returns the length of a file, or of a block device, of which the file system does not know it.
+pub fn length_of(mut file: &File) -> io::Result<u64> {
+    file.seek(SeekFrom::End(0))
 }
 
 /// Converts what has to fit into memory.

@@ -203,6 +203,55 @@ fn an_overlay_that_is_written_through_needs_no_flush() {
     remove_overlay(&options);
 }
 
+/// Makes a disk of a file of so many bytes, with blocks of a size.
+fn disk_of(bytes: u64, block_size: u32) -> Result<Blk> {
+    let name = format!("rv-{}-size-{bytes}-{block_size}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let file = std::fs::File::create(&path).expect("a file");
+    file.set_len(bytes).expect("a length");
+    let disk = Blk::new(&Options {
+        block_size,
+        ..Options::new(Medium::File(path.clone()))
+    });
+    std::fs::remove_file(path).expect("the file");
+    disk
+}
+
+#[test]
+fn an_image_without_a_block_is_refused() {
+    for (bytes, block_size) in [(0, 512), (511, 512), (4095, 4096)] {
+        let error = disk_of(bytes, block_size).expect_err("too small");
+        let why = format!("has {bytes} bytes, which is less than a block of {block_size}");
+        assert!(error.to_string().contains(&why), "{error:#}");
+    }
+    let error = Blk::new(&Options::new(Medium::Ram(0))).expect_err("too small");
+    assert!(error.to_string().starts_with("ram=0 has 0 bytes"));
+}
+
+#[test]
+fn the_end_of_an_image_that_is_no_block_is_left_out() {
+    for (bytes, block_size, sectors) in [(1025, 512, 2), (9 * 512, 4096, 8)] {
+        let disk = disk_of(bytes, block_size).expect("a disk");
+        assert_eq!(disk.counters()["sectors"], sectors);
+    }
+}
+
+#[test]
+fn what_is_no_image_is_said() {
+    let directory = std::env::temp_dir();
+    let nothing = directory.join("rv-there-is-no-such-file");
+    for (path, why) in [(directory, "is a directory"), (nothing, "truncate -s 1G")] {
+        let options = Options::new(Medium::File(path));
+        let error = Blk::new(&options).expect_err("no image");
+        assert!(error.to_string().contains(why), "{error:#}");
+    }
+    for block_size in [0, 256, 1000] {
+        let error = disk_of(8192, block_size).expect_err("no size of a block");
+        let why = format!("block-size is {block_size}, and has to be");
+        assert!(error.to_string().starts_with(&why), "{error:#}");
+    }
+}
+
 #[test]
 fn segments_become_zeroes() {
     for kind in [
