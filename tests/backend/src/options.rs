@@ -154,7 +154,12 @@ pub fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>> {
     let mut names: Vec<_> = devices.chain(ports).chain([SWITCH]).collect();
     names.sort_unstable();
     for pair in names.windows(2) {
-        ensure!(pair[0] != pair[1], "two devices have the name {}", pair[0]);
+        ensure!(
+            pair[0] != pair[1],
+            "the name {0} is used twice, by devices, ports, or the switch, which is called {SWITCH}: \
+             give one of them another with name=",
+            pair[0]
+        );
     }
     check_sockets(&options)?;
     Ok(Some(options))
@@ -181,6 +186,7 @@ fn check_sockets(options: &Options) -> Result<()> {
 
 /// Adds a device or a port.
 fn add(options: &mut Options, kind: &str, keys: Keys) -> Result<()> {
+    keys.check_once()?;
     match kind {
         "blk" => options.devices.push(disk(keys, options.devices.len())?),
         "net" => options.devices.push(network(keys, options.devices.len())?),
@@ -191,6 +197,7 @@ fn add(options: &mut Options, kind: &str, keys: Keys) -> Result<()> {
 
 /// Makes a rule of keys.
 fn rule(keys: &Keys) -> Result<Value> {
+    keys.check_once()?;
     let mut rule = serde_json::Map::new();
     for (key, value) in keys.iter() {
         let number = |text: &str| -> Result<u64> {
@@ -255,6 +262,7 @@ impl Common {
         kind: impl FnOnce(&str) -> Result<Kind>,
     ) -> Result<DeviceOptions> {
         let name = self.name.unwrap_or(default);
+        ensure!(!name.is_empty(), "a name is empty");
         Ok(DeviceOptions {
             kind: kind(&name)?,
             name,

@@ -84,6 +84,9 @@ pub fn start(options: &Options, switch: &Arc<Switch>) -> Result<Arc<dyn Controll
     })
 }
 
+#[cfg(test)]
+mod tests;
+
 /// A port where nothing is.
 struct Nothing(String);
 

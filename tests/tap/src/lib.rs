@@ -23,7 +23,10 @@ pub const HEADER: usize = 12;
 #[derive(Debug, Error)]
 pub enum Error {
     /// The kernel, or whoever runs this, has none.
-    #[error("this machine has no tap interfaces: /dev/net/tun is missing")]
+    #[error(
+        "this machine has no tap interfaces: /dev/net/tun is missing; as root: modprobe tun, or give \
+         a container that device"
+    )]
     Missing,
     /// It was not allowed.
     #[error(
@@ -32,13 +35,16 @@ pub enum Error {
     )]
     Permission(String),
     /// Somebody else has it.
-    #[error("tap interface {0} is in use")]
+    #[error("tap interface {0} is in use by another program, or at another port")]
     Busy(String),
     /// It cannot be a name of an interface.
-    #[error("{0:?} is no name of an interface")]
+    #[error("{0:?} is no name of an interface: it has 1 to 15 bytes, without / % : and spaces")]
     Name(String),
     /// There is an interface of that name which is something else.
-    #[error("interface {0} is no tap interface with headers of virtio")]
+    #[error(
+        "interface {0} is no tap interface with headers of virtio and one queue; choose another \
+         name, or make one as root: ip tuntap add NAME mode tap vnet_hdr"
+    )]
     Kind(String),
     /// Something else.
     #[error("{0}")]
@@ -91,6 +97,24 @@ struct Request {
 
 const _: () = assert!(size_of::<Request>() == 40);
 
+impl Request {
+    /// Makes one for an interface of that name.
+    fn new(name: &str) -> Result<Self, Error> {
+        let mut request = Self {
+            name: [0; IFNAMSIZ],
+            flags: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
+            rest: [0; 22],
+        };
+        let valid = !name.is_empty() && !name.contains(['/', '%', ':', '\0', ' ']);
+        match request.name.get_mut(..name.len()) {
+            // The last byte of the name stays zero.
+            Some(place) if valid && name.len() < IFNAMSIZ => place.copy_from_slice(name.as_bytes()),
+            _ => return Err(Error::Name(name.to_owned())),
+        }
+        Ok(request)
+    }
+}
+
 impl Tap {
     /// Opens the interface of that name, or makes one, which is down.
     ///
@@ -98,6 +122,7 @@ impl Tap {
     ///
     /// There are none, it is not allowed, or the name cannot be.
     pub fn open(name: &str) -> Result<Self, Error> {
+        let request = Request::new(name)?;
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = match open("/dev/net/tun", flags, Mode::empty()) {
             Ok(file) => File::from(file),
@@ -105,7 +130,7 @@ impl Tap {
             Err(Errno::PERM | Errno::ACCESS) => return Err(Error::Permission(name.to_owned())),
             Err(error) => return Err(Error::Other("/dev/net/tun cannot be opened", error)),
         };
-        set_interface(&file, name)?;
+        set_interface(&file, name, request)?;
         let length = c_int::try_from(HEADER).unwrap_or(c_int::MAX);
         set::<TUNSETVNETHDRSZ>(&file, length)
             .and_then(|()| set::<TUNSETVNETLE>(&file, 1))
@@ -146,18 +171,7 @@ impl Tap {
 }
 
 #[expect(unsafe_code, reason = "a request to the driver")]
-fn set_interface(file: &File, name: &str) -> Result<(), Error> {
-    let mut request = Request {
-        name: [0; IFNAMSIZ],
-        flags: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
-        rest: [0; 22],
-    };
-    let valid = !name.is_empty() && !name.contains(['/', '%', ':', '\0', ' ']);
-    match request.name.get_mut(..name.len()) {
-        // The last byte of the name stays zero.
-        Some(place) if valid && name.len() < IFNAMSIZ => place.copy_from_slice(name.as_bytes()),
-        _ => return Err(Error::Name(name.to_owned())),
-    }
+fn set_interface(file: &File, name: &str, mut request: Request) -> Result<(), Error> {
     // SAFETY: `TUNSETIFF` reads and writes a `struct ifreq`, of which `Request` has the layout.
     let updater = unsafe { Updater::<TUNSETIFF, Request>::new(&mut request) };
     // SAFETY: The request is valid, see above, and has no effect on memory but for `request`.
@@ -194,21 +208,28 @@ mod tests {
 
     #[test]
     fn names_are_checked_before_anything_is_asked() {
-        let file = File::open("/dev/null").expect("a file");
         for name in ["", "a name", "sixteen-bytes-xx", "a/b", "tap%d", "a\0b"] {
-            let result = set_interface(&file, name);
-            assert!(matches!(result, Err(Error::Name(_))), "{name:?}");
+            let error = Tap::open(name).expect_err("no name");
+            assert!(matches!(error, Error::Name(_)), "{error}");
         }
         // It is none of the driver's files.
-        assert!(matches!(
-            set_interface(&file, "fifteen-bytes-x"),
-            Err(Error::Other(..))
-        ));
+        let file = File::open("/dev/null").expect("a file");
+        let request = Request::new("fifteen-bytes-x").expect("a name");
+        let result = set_interface(&file, "fifteen-bytes-x", request);
+        assert!(matches!(result, Err(Error::Other(..))));
     }
 
     #[test]
     fn an_error_says_what_to_do() {
-        let text = Error::Permission("tap0".to_owned()).to_string();
-        assert!(text.contains("ip tuntap add tap0 mode tap"));
+        let name = || "tap0".to_owned();
+        for (error, what) in [
+            (Error::Permission(name()), "ip tuntap add tap0 mode tap"),
+            (Error::Kind(name()), "ip tuntap add NAME mode tap"),
+            (Error::Busy(name()), "another program"),
+            (Error::Missing, "modprobe tun"),
+        ] {
+            let text = error.to_string();
+            assert!(text.contains(what), "{text}");
+        }
     }
 }

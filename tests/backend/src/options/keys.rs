@@ -30,6 +30,16 @@ impl Keys {
         self.0.push((key.to_owned(), value));
     }
 
+    /// Checks that none is given twice, but for one that adds to what it has said before.
+    pub fn check_once(&self) -> Result<()> {
+        for (index, (key, _)) in self.0.iter().enumerate() {
+            let before = self.0.iter().take(index);
+            let twice = key != "without" && before.map(|(key, _)| key).any(|there| there == key);
+            ensure!(!twice, "{key} is given twice");
+        }
+        Ok(())
+    }
+
     /// Goes through them.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
@@ -111,6 +121,7 @@ impl PortKeys {
     /// Makes a port with a name.
     pub fn finish(self, name: &str) -> Result<PortOptions> {
         let mut options = self.options;
+        ensure!(!name.is_empty(), "a name is empty");
         name.clone_into(&mut options.name);
         options.vlans = Vlans::from_texts(
             self.access.as_deref(),

@@ -85,8 +85,12 @@ fn what_is_missing_is_said() {
                 "--blk",
                 "ram=1,socket=/t,name=x",
             ],
-            "two devices have the name x",
+            "the name x is used twice, by devices, ports, or the switch, which is called switch: \
+             give one of them another with name=",
         ),
+        (&["--blk", "ram=1M,socket=/s,name="], "a name is empty"),
+        (&["--blk", "ram=1M,socket=/s,ram=2M"], "ram is given twice"),
+        (&["--rule", "do=fail,do=hold"], "do is given twice"),
         (
             &["--blk", "ram=1M,socket=/s", "--net", "socket=/s"],
             "socket /s is given twice: each device, and --control, needs its own",
@@ -147,7 +151,17 @@ fn ports_that_cannot_be_are_refused() {
         ("name=a", "tap, ip, record, replay or null is missing"),
         ("null,tap=x", "a port has two ends"),
         ("ip=x", "x is no address with the length of a prefix"),
-        ("null,vlan=0", "there is no VLAN 0"),
+        (
+            "null,vlan=0",
+            "there is no VLAN 0: their numbers are 1 to 4094",
+        ),
+        (
+            "null,native=4095",
+            "there is no VLAN 4095: their numbers are 1 to 4094",
+        ),
+        ("null,trunk=7:5-9", "VLAN 7 is twice in 7:5-9"),
+        ("null,vlan=1,vlan=2", "vlan is given twice"),
+        ("null,name=", "a name is empty"),
         (
             "null,vlan=1,trunk=2",
             "a port has vlan, or trunk and native",
@@ -159,7 +173,11 @@ fn ports_that_cannot_be_are_refused() {
         ("null,mac=1:2:3", "1:2:3 is no MAC address"),
         ("null,loss=101", "101 is no percentage"),
         ("null,ram=1M", "a port has no ram"),
-        ("null,name=switch", "two devices have the name switch"),
+        (
+            "null,name=switch",
+            "the name switch is used twice, by devices, ports, or the switch, which is called \
+             switch: give one of them another with name=",
+        ),
     ] {
         let error = parse(&["--blk", "ram=1M,socket=/s", "--port", spec]).expect_err("an error");
         assert_eq!(error.root_cause().to_string(), why);

@@ -260,8 +260,19 @@ fn frames_are_lost_doubled_and_late() {
 #[test]
 fn lists_of_vlans_are_read() {
     assert_eq!(vlan::list("10:20-29").expect("a list"), [10..=10, 20..=29]);
-    for bad in ["0", "4095", "x", "1-x"] {
-        assert!(vlan::list(bad).is_err(), "{bad}");
+    for (bad, why) in [
+        ("0", "there is no VLAN 0: their numbers are 1 to 4094"),
+        ("4095", "there is no VLAN 4095: their numbers are 1 to 4094"),
+        ("65537", "65537 is no number of a VLAN"),
+        ("x", "x is no number of a VLAN"),
+        ("1-x", "x is no number of a VLAN"),
+        ("9-7", "9-7 has no VLAN: say 7-9 for those between them"),
+        ("10:10", "VLAN 10 is twice in 10:10"),
+        ("15:10-20", "VLAN 15 is twice in 15:10-20"),
+        ("10-20:18-30", "VLAN 18 is twice in 10-20:18-30"),
+    ] {
+        let error = vlan::list(bad).expect_err("no list").to_string();
+        assert_eq!(error, why);
     }
     assert!(Vlans::from_texts(Some("1"), Some("2"), None).is_err());
     let trunk = Vlans::from_texts(None, Some("5:7-9"), Some("3")).expect("a trunk");

@@ -122,17 +122,28 @@ pub fn id(text: &str) -> Result<u16> {
     let id: u16 = text
         .parse()
         .with_context(|| format!("{text} is no number of a VLAN"))?;
-    ensure!((1..=4094).contains(&id), "there is no VLAN {id}");
+    ensure!(
+        (1..=4094).contains(&id),
+        "there is no VLAN {id}: their numbers are 1 to 4094"
+    );
     Ok(id)
 }
 
 /// Reads numbers of VLANs and ranges of them, such as `10:20-29`.
 pub fn list(text: &str) -> Result<Vec<RangeInclusive<u16>>> {
-    text.split(':')
-        .filter(|part| !part.is_empty())
-        .map(|part| {
-            let (start, end) = part.split_once('-').unwrap_or((part, part));
-            Ok(id(start)?..=id(end)?)
-        })
-        .collect()
+    let mut list: Vec<RangeInclusive<u16>> = Vec::new();
+    for part in text.split(':').filter(|part| !part.is_empty()) {
+        let (start, end) = part.split_once('-').unwrap_or((part, part));
+        let (start, end) = (id(start)?, id(end)?);
+        ensure!(
+            start <= end,
+            "{part} has no VLAN: say {end}-{start} for those between them"
+        );
+        for there in &list {
+            let (first, last) = (start.max(*there.start()), end.min(*there.end()));
+            ensure!(first > last, "VLAN {first} is twice in {text}");
+        }
+        list.push(start..=end);
+    }
+    Ok(list)
 }
