@@ -17,6 +17,7 @@ mod class;
 mod control;
 mod data;
 mod device;
+mod end;
 pub mod frame;
 pub mod fuzz;
 mod histogram;
@@ -34,16 +35,26 @@ mod rule;
 mod service;
 mod session;
 mod socket;
+mod summary;
 pub mod switch;
 mod wake;
+
+#[cfg(test)]
+mod tests;
 
 use anyhow::{Context, Result, anyhow};
 use class::Class;
 use control::Controlled;
+use end::End;
 use options::{DeviceOptions, Kind};
 use replay::{Recorder, Replay};
 use service::{Served, Shared};
-use std::{io::Read, os::unix::net::UnixStream, sync::Arc, thread, time::Duration};
+use std::{
+    io::{Write, stdout},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 use switch::Switch;
 
 /// Makes a device that can be served.
@@ -74,11 +85,7 @@ pub fn run(arguments: lexopt::Parser) -> Result<()> {
         return control::top(path);
     }
     log::set(options.log);
-    let (mut asked, quit) = UnixStream::pair()?;
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::low_level::pipe::register(signal, quit.try_clone()?)?;
-    }
-
+    let mut end = End::new()?;
     // What another backend serves is not opened.
     let places = options.devices.iter().map(|device| {
         let place = device.meeting.prepare();
@@ -124,26 +131,25 @@ pub fn run(arguments: lexopt::Parser) -> Result<()> {
     }
     let mut control = None;
     if let Some(path) = &options.control {
-        let listening = control::listen(path, controlled, recorder, quit.try_clone()?);
+        let listening = control::listen(path, controlled.clone(), recorder, end.quit()?);
         control = Some(listening.context("the control socket")?);
     }
 
-    println!(
-        "QEMU finds the devices with\n{}",
-        options::qemu_arguments(&options.devices)
-    );
+    let arguments = options::qemu_arguments(&options.devices);
+    // Nobody needs to read it.
+    let _ = writeln!(stdout(), "QEMU finds the devices with\n{arguments}");
     let mut threads = Vec::new();
     for ((device, options), place) in devices.iter().zip(options.devices).zip(places) {
         let device = Arc::clone(device);
-        let mut ended = quit.try_clone()?;
+        let mut ended = end.quit()?;
         threads.push(thread::spawn(move || {
             let result = device.run(place).context(options.name);
             // A device that cannot go on ends the others, too.
-            let _ = std::io::Write::write(&mut ended, &[0]);
+            let _ = ended.write(&[0]);
             result
         }));
     }
-    asked.read_exact(&mut [0])?;
+    end.wait()?;
     for device in &devices {
         device.stop();
     }
@@ -153,5 +159,6 @@ pub fn run(arguments: lexopt::Parser) -> Result<()> {
         result = result.and(ended);
     }
     drop(control);
+    options.summary.tell(&controlled);
     result
 }

@@ -16,6 +16,7 @@ use crate::{
     net,
     port::{self, Large},
     service::Meeting,
+    summary::Summary,
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
 #[cfg(test)]
@@ -62,6 +63,8 @@ pub struct Options {
     pub tell: Vec<String>,
     /// What is said on standard error.
     pub log: Level,
+    /// How it is told at the end what was counted.
+    pub summary: Summary,
     /// Whether to show what goes on in that backend, instead.
     pub top: bool,
     /// Where to listen for who wants metrics.
@@ -86,6 +89,7 @@ pub fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>> {
         control: None,
         tell: Vec::new(),
         log: Level::Warn,
+        summary: Summary::Table,
         top: false,
         metrics: None,
         record: None,
@@ -100,6 +104,7 @@ pub fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>> {
             Long("control") => options.control = Some(arguments.value()?.into()),
             Long("tell") => options.tell.push(arguments.value()?.string()?),
             Long("log") => options.log = Level::named(&arguments.value()?.string()?)?,
+            Long("summary") => options.summary = Summary::named(&arguments.value()?.string()?)?,
             Long("top") => options.top = true,
             Long("metrics") => options.metrics = Some(arguments.value()?.string()?),
             Long("record") => options.record = Some(arguments.value()?.into()),

@@ -2,7 +2,7 @@
 
 //! Configuration files: tables of keys, which are those of the command line.
 
-use super::{Keys, Level, Options, add, as_command};
+use super::{Keys, Level, Options, Summary, add, as_command};
 use anyhow::{Context, Result, bail};
 use std::{fs, path::Path, time::Duration};
 use toml::{Table, Value};
@@ -19,6 +19,7 @@ pub fn parse(text: &str, options: &mut Options) -> Result<()> {
         match (name.as_str(), value) {
             ("control", Value::String(path)) => options.control = Some(path.into()),
             ("log", Value::String(level)) => options.log = Level::named(level)?,
+            ("summary", Value::String(name)) => options.summary = Summary::named(name)?,
             ("metrics", Value::String(address)) => options.metrics = Some(address.clone()),
             ("record", Value::String(path)) => options.record = Some(path.into()),
             ("replay", Value::String(path)) => options.replay = Some(path.into()),

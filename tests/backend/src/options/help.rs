@@ -17,7 +17,7 @@ virtio-backend --control PATH --top
 
 /// What it does.
 pub const PURPOSE: &str = "\
-Serves virtio devices over vhost-user, and lies on request. It ends on SIGTERM.
+Serves virtio devices over vhost-user, and lies on request. It ends on SIGTERM and SIGINT.
 Or tells one that runs what to do, or shows what it does.
 ";
 
@@ -41,6 +41,8 @@ const OPTIONS: &str = "    --control PATH   listen at this socket for commands
     --replay FILE    do it again, each to the same request, or after the same time
     --log LEVEL      say so much on standard error: off, warn (what is not as it should be), info
                      (what happens to devices and queues) or debug (what rules do)
+    --summary FORM   tell at the end what was counted: as a table on standard error, which is the
+                     default, as a line of json on standard output, or none
     --top            show what goes on in the backend that listens there, each second
     --config FILE    read devices and ports from a file, see Documentation/backend.rst
     --blk SPEC       a disk, as KEY=VALUE,...

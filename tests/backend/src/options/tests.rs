@@ -189,6 +189,7 @@ fn a_file_says_the_same() {
     let text = r#"
         control = "/c"
         ageing = 60
+        summary = "json"
 
         [[net]]
         name = "one"
@@ -211,6 +212,7 @@ fn a_file_says_the_same() {
         control: None,
         tell: Vec::new(),
         log: Level::Warn,
+        summary: Summary::Table,
         top: false,
         metrics: None,
         record: None,
@@ -223,6 +225,7 @@ fn a_file_says_the_same() {
     file::parse(text, &mut options).expect("options");
     assert_eq!(options.control, Some("/c".into()));
     assert_eq!(options.ageing, Duration::from_secs(60));
+    assert_eq!(options.summary, Summary::Json);
     let names: Vec<_> = options.devices.iter().map(|device| &device.name).collect();
     assert_eq!(names, ["disk", "one"]);
     let Kind::Net(net) = &options.devices[1].kind else {
