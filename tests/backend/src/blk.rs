@@ -19,7 +19,7 @@ use crate::{
     claim::{Lies, change_features, hex},
     class::{Answer, Begun, Class, Completed, Ticket},
     data::Data,
-    log::warning,
+    log::error,
     memory::Memory,
     ring::Buffer,
     rule::{Action, Facts, Scope},
@@ -118,14 +118,14 @@ impl Blk {
         let config = virtio_wire::blk::Config::parse(&self.layout.to_bytes(), accepted);
         self.rules = config
             .and_then(|config| RequestRules::new(&config, access))
-            .inspect_err(|error| warning!("no request can be served: {error}"))
+            .inspect_err(|error| error!("no request can be served: {error}"))
             .ok();
         // Writes must not go both ways at once.
         self.drain_flights();
         let write_back = accepted.has(Feature::FLUSH)
             && (!accepted.has(Feature::CONFIG_WCE) || self.layout.writeback != 0);
         if let Err(error) = self.disk.set_write_back(write_back) {
-            warning!("the cache cannot be flushed: {error}");
+            error!("the cache cannot be flushed: {error}");
         }
     }
 

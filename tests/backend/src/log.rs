@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What is said on standard error, as much as is asked for.
+//!
+//! This is all that the program needs of a crate such as `tracing`, which would bring several others.
 
 use anyhow::{Result, bail};
 use std::{
@@ -9,7 +11,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU8, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// How much somebody has to be interested in something.
@@ -17,20 +19,26 @@ use std::{
 pub enum Level {
     /// Nothing is said.
     Off,
+    /// What ends the use of something: a connection, a queue, a port.
+    Error,
     /// What is not as it should be.
     Warn,
     /// What happens to devices and queues, too.
     Info,
     /// Each act of a rule, too.
     Debug,
+    /// Each message of QEMU, and each buffer, too.
+    Trace,
 }
 
 /// The levels, by their names.
 const LEVELS: &[(&str, Level)] = &[
     ("off", Level::Off),
+    ("error", Level::Error),
     ("warn", Level::Warn),
     ("info", Level::Info),
     ("debug", Level::Debug),
+    ("trace", Level::Trace),
 ];
 
 static MOST: AtomicU8 = AtomicU8::new(Level::Warn as u8);
@@ -41,8 +49,16 @@ impl Level {
     pub fn named(name: &str) -> Result<Self> {
         match LEVELS.iter().find(|(known, _)| *known == name) {
             Some((_, level)) => Ok(*level),
-            None => bail!("there is no level {name}; there are off, warn, info and debug"),
+            None => {
+                bail!("there is no level {name}; there are off, error, warn, info, debug and trace")
+            }
         }
+    }
+
+    /// Returns its name.
+    fn name(self) -> &'static str {
+        let known = LEVELS.iter().find(|(_, level)| *level == self);
+        known.map_or("", |(name, _)| name)
     }
 }
 
@@ -52,12 +68,28 @@ pub fn set(most: Level) {
     MOST.store(most as u8, Ordering::Relaxed);
 }
 
+/// Returns whether what is of a level is said.
+pub fn wants(level: Level) -> bool {
+    level as u8 <= MOST.load(Ordering::Relaxed)
+}
+
 /// Says something, if it is asked for.
 pub fn say(level: Level, what: fmt::Arguments<'_>) {
-    if level as u8 <= MOST.load(Ordering::Relaxed) {
+    if wants(level) {
         let since = BEGUN.get_or_init(Instant::now).elapsed();
-        eprintln!("{:10.6} {what}", since.as_secs_f64());
+        eprintln!("{}", line(level, since, what));
     }
+}
+
+fn line(level: Level, since: Duration, what: fmt::Arguments<'_>) -> String {
+    format!("{:10.6} {:5} {what}", since.as_secs_f64(), level.name())
+}
+
+/// Says what ends the use of something.
+macro_rules! error {
+    ($($what:tt)*) => {
+        $crate::log::say($crate::log::Level::Error, format_args!($($what)*))
+    };
 }
 
 /// Says what is not as it should be.
@@ -81,7 +113,16 @@ macro_rules! detail {
     };
 }
 
-pub(crate) use {detail, note, warning};
+/// Says each step. It costs a look at the level where nobody wants to know.
+macro_rules! trace {
+    ($($what:tt)*) => {
+        if $crate::log::wants($crate::log::Level::Trace) {
+            $crate::log::say($crate::log::Level::Trace, format_args!($($what)*))
+        }
+    };
+}
+
+pub(crate) use {detail, error, note, trace, warning};
 
 #[cfg(test)]
 mod tests {
@@ -92,6 +133,17 @@ mod tests {
         let levels: Vec<_> = LEVELS.iter().map(|(_, level)| *level).collect();
         assert!(levels.is_sorted());
         assert_eq!(Level::named("info").expect("a level"), Level::Info);
-        assert!(Level::named("loud").is_err());
+        let error = Level::named("loud").expect_err("no level").to_string();
+        for (name, level) in LEVELS {
+            assert_eq!(level.name(), *name);
+            assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_line_has_a_time_and_a_level() {
+        let since = Duration::from_micros(1_500_000);
+        let said = line(Level::Warn, since, format_args!("disk: {}", "late"));
+        assert_eq!(said, "  1.500000 warn  disk: late");
     }
 }

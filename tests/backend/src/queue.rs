@@ -10,7 +10,7 @@ pub use watch::{Seen, Telling, Watch};
 use crate::{
     device::After,
     histogram::Histogram,
-    log::warning,
+    log::error,
     memory::Memory,
     order::{Gate, Order},
     ring::{Buffer, Ring, Setup, Told},
@@ -354,7 +354,7 @@ impl<J> Queue<J> {
 
     /// Ends the use of the ring after an error, and tells QEMU.
     pub fn fail(&mut self, why: &dyn std::fmt::Display) {
-        warning!("a queue ends: {why}");
+        error!("a queue ends: {why}");
         self.counters.errors += 1;
         self.stop();
         if let Some(error) = &mut self.error {

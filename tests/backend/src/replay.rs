@@ -8,7 +8,7 @@
 
 use crate::{
     control::{Controlled, execute},
-    log::warning,
+    log::{error, warning},
 };
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -70,7 +70,7 @@ impl Recorder {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         // At once: the program may be killed.
         if let Err(error) = file.write_all(format!("{line}\n").as_bytes()) {
-            warning!("the record is not complete: {error}");
+            error!("the record is not complete: {error}");
         }
     }
 }

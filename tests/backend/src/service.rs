@@ -6,8 +6,8 @@ use crate::{
     class::Class,
     control::Controlled,
     device::{Device, token},
-    log::{note, warning},
-    session::{backend_channel, early_enable},
+    log::{self, Level, error, note, trace, warning},
+    session::{backend_channel, early_enable, next_message},
     socket::{self, Bound},
     wake::Waker,
 };
@@ -209,6 +209,10 @@ impl<C: Class> Shared<C> {
                 match token {
                     token::CONNECTION if self.lock().ends_at(&peek) => connected = false,
                     token::CONNECTION => {
+                        if log::wants(Level::Trace) {
+                            let message = next_message(&peek);
+                            trace!("{}: QEMU says {message}", self.lock().name);
+                        }
                         if let Some(channel) = backend_channel(&peek) {
                             self.lock().channel = Some(channel);
                         }
@@ -280,7 +284,7 @@ impl<C: Class> Shared<C> {
             Err(Error::Disconnected) => false,
             Err(error) => {
                 device.counters.refused += 1;
-                warning!("{}: the connection ends: {error}", device.name);
+                error!("{}: the connection ends: {error}", device.name);
                 false
             }
         }

@@ -12,7 +12,7 @@ pub use cut::Cut;
 use crate::{
     class::Class,
     device::{Device, Record},
-    log::warning,
+    log::error,
     memory::{Area, Bitmap, MOST_REGIONS, MemoryError, Place},
     ring::inflight,
 };
@@ -28,7 +28,7 @@ use std::{
 use vhost::vhost_user::{
     Backend, Error, GpuBackend, Result, VhostUserBackendReqHandlerMut, VhostUserProtocolFeatures,
     message::{
-        VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags,
+        FrontendReq, VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags,
         VhostUserInflight, VhostUserLog, VhostUserMemoryRegion, VhostUserShMemConfig,
         VhostUserSharedMsg, VhostUserSingleMemoryRegion, VhostUserVringAddrFlags,
         VhostUserVringState,
@@ -71,6 +71,19 @@ pub fn backend_channel(connection: &UnixStream) -> Option<UnixStream> {
         RecvAncillaryMessage::ScmRights(mut files) => files.next().map(UnixStream::from),
         _ => None,
     })
+}
+
+/// Names the next message, for somebody who reads the log.
+pub fn next_message(connection: &UnixStream) -> String {
+    let mut header = [0; 12];
+    match recv(connection, &mut header[..], RecvFlags::PEEK) {
+        Ok((_, length)) if length == header.len() => {
+            let [code] = words(&header);
+            FrontendReq::try_from(code)
+                .map_or_else(|_| format!("message {code}"), |known| format!("{known:?}"))
+        }
+        _ => "nothing more".to_owned(),
+    }
 }
 
 /// `VHOST_USER_SET_VRING_ENABLE`.
@@ -419,7 +432,7 @@ impl<C: Class> VhostUserBackendReqHandlerMut for Device<C> {
         };
         self.memory.set_log(bitmap).map_err(|error| {
             // The answer cannot be a refusal, and QEMU waits for it, or for the end.
-            warning!("{}: writes cannot be logged: {error}", self.name);
+            error!("{}: writes cannot be logged: {error}", self.name);
             Error::BackendInternalError
         })
     }

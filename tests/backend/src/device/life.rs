@@ -5,7 +5,7 @@
 use super::{Device, has, token};
 use crate::{
     class::Class,
-    log::{note, warning},
+    log::{error, note},
     memory::Area,
     order::Order,
     ring::{Ring, inflight},
@@ -28,7 +28,7 @@ impl<C: Class> Device<C> {
             let number = token::KICK + u64::try_from(index).unwrap_or(0);
             let data = epoll::EventData::new_u64(number);
             if let Err(error) = epoll::add(&*self.epoll, &kick, data, epoll::EventFlags::IN) {
-                warning!("{}: a queue cannot be waited for: {error}", self.name);
+                error!("{}: a queue cannot be waited for: {error}", self.name);
             }
             queue.kick = Some(kick);
         }
@@ -111,7 +111,7 @@ impl<C: Class> Device<C> {
             return;
         }
         if let Err(error) = self.class.finish() {
-            warning!("{}: what was written is not stable: {error:#}", self.name);
+            error!("{}: what was written is not stable: {error:#}", self.name);
         }
     }
 

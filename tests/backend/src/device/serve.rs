@@ -6,7 +6,7 @@ use super::{BATCH, Device, GATE_PATIENCE, MOST_SEARCHED, die, has, late};
 use crate::{
     class::{Class, Use},
     data::Data,
-    log::detail,
+    log::{detail, trace},
     order::Gate,
     queue::{Done, Join, Queue, Waiting},
     ring::Buffer,
@@ -72,6 +72,7 @@ impl<C: Class> Device<C> {
             Ok(read) => read,
             Err(error) => return queue.fail(&format!("{error:#}")),
         };
+        trace!("{}: queue {index} has {facts:?}", self.name);
         let bytes = if self.rules.look_for_patterns() {
             self.bytes(&buffer)
         } else {
@@ -203,6 +204,11 @@ impl<C: Class> Device<C> {
         let Some(queue) = self.queues.get_mut(index) else {
             return;
         };
+        let written = done.written;
+        trace!(
+            "{}: queue {index}: buffer {number} is done: {written} bytes",
+            self.name
+        );
         let ready = queue.gate.put(number, done);
         queue.gate_limit = queue.gate.waits().then(|| Instant::now() + GATE_PATIENCE);
         self.give_back(index, &ready);

@@ -39,8 +39,9 @@ const OPTIONS: &str = "    --control PATH   listen at this socket for commands
                      tell Prometheus what was counted, over HTTP
     --record FILE    write down what is done to drivers: rules, and commands
     --replay FILE    do it again, each to the same request, or after the same time
-    --log LEVEL      say so much on standard error: off, warn (what is not as it should be), info
-                     (what happens to devices and queues) or debug (what rules do)
+    --log LEVEL      say so much on standard error: off, error (what ends something), warn (what is
+                     not as it should be: the default), info (what happens to devices and queues),
+                     debug (what rules do) or trace (each message of QEMU, and each buffer)
     --summary FORM   tell at the end what was counted: as a table on standard error, which is the
                      default, as a line of json on standard output, or none
     --top            show what goes on in the backend that listens there, each second

@@ -8,7 +8,7 @@ mod format;
 use crate::{
     control::Controlled,
     frame::{Frame, Takes, fit},
-    log::warning,
+    log::error,
     switch::{Handle, PortOptions},
     wake::Waker,
 };
@@ -72,7 +72,7 @@ pub fn start(
         let recorder = Arc::clone(&files);
         thread::spawn(move || {
             if let Err(error) = recorder.record(file, &waker) {
-                warning!("{}: frames cannot be recorded: {error:#}", recorder.name);
+                error!("{}: frames cannot be recorded: {error:#}", recorder.name);
             }
             recorder.handle.outlet().set_open(false);
         });

@@ -10,7 +10,7 @@ mod tests;
 use crate::{
     control::Controlled,
     frame::{Frame, Takes, fit},
-    log::warning,
+    log::error,
     switch::{Handle, PortOptions, mac_text},
     wake::Waker,
 };
@@ -104,7 +104,7 @@ pub fn start(
         let ended = run(link, interface, &waker, &counters);
         outlet.set_open(false);
         if let Err(error) = ended {
-            warning!("{name}: the station has ended: {error:#}");
+            error!("{name}: the station has ended: {error:#}");
         }
     });
     Ok(peer)

@@ -5,7 +5,7 @@
 use crate::{
     control::Controlled,
     frame::{Frame, Takes, fit},
-    log::warning,
+    log::{error, warning},
     switch::Handle,
     wake::Waker,
 };
@@ -75,7 +75,7 @@ pub fn start(name: &str, tap: Tap, handle: Handle, mtu: usize) -> Result<Arc<dyn
     let runner = Arc::clone(&port);
     thread::spawn(move || {
         if let Err(error) = runner.run() {
-            warning!("{}: the interface cannot be used: {error:#}", runner.name);
+            error!("{}: the interface cannot be used: {error:#}", runner.name);
         }
         runner.handle.outlet().set_open(false);
     });
