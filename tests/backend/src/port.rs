@@ -11,7 +11,7 @@ mod tap;
 
 use crate::{
     control::Controlled,
-    switch::{PortOptions, Switch},
+    switch::{Handle, PortOptions, Switch},
 };
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ pub enum Kind {
         /// What is sent, when that is asked for.
         replay: Option<PathBuf>,
     },
-    /// Nothing.
+    /// Nothing: what leaves is counted, and gone.
     Null,
 }
 
@@ -78,8 +78,10 @@ pub fn start(options: &Options, switch: &Arc<Switch>) -> Result<Arc<dyn Controll
             })?
         }
         Kind::Null => {
-            switch.add(options.port.clone())?;
-            Arc::new(Nothing(name.clone()))
+            let handle = switch.add(options.port.clone())?;
+            handle.outlet().swallow();
+            let name = name.clone();
+            Arc::new(Nothing { name, handle })
         }
     })
 }
@@ -88,15 +90,19 @@ pub fn start(options: &Options, switch: &Arc<Switch>) -> Result<Arc<dyn Controll
 mod tests;
 
 /// A port where nothing is.
-struct Nothing(String);
+struct Nothing {
+    name: String,
+    handle: Handle,
+}
 
 impl Controlled for Nothing {
     fn name(&self) -> String {
-        self.0.clone()
+        self.name.clone()
     }
 
     fn execute(&self, command: &str, _arguments: &Value) -> Result<Value> {
         anyhow::ensure!(command == "counters", "there is no command {command}");
-        Ok(json!({}))
+        let (frames, bytes) = self.handle.outlet().swallowed();
+        Ok(json!({ "frames": frames, "bytes": bytes }))
     }
 }

@@ -110,7 +110,7 @@ const END_KEYS: &str = "    tap=NAME            an interface of the host
     small               the station sends no large frames
     record=PATH         what leaves is written to a file of format pcapng,
     replay=PATH         and such a file is sent, when the control socket says so
-    null                nothing
+    null                nothing: it takes all, counts it, and sends nothing
 ";
 
 const COMMANDS_ARE: &str = "\

@@ -14,6 +14,8 @@ struct State {
     frames: VecDeque<Arc<Frame>>,
     waker: Option<Waker>,
     open: bool,
+    /// If nobody is to take frames one by one: their bytes.
+    swallowed: Option<u64>,
     taken: u64,
     full: u64,
     closed: u64,
@@ -54,10 +56,25 @@ impl Outlet {
         }
     }
 
+    /// Takes each frame at once that comes from now on, and only counts it.
+    pub fn swallow(&self) {
+        self.lock().swallowed.get_or_insert(0);
+    }
+
+    /// Counts what was swallowed: frames, and their bytes.
+    pub fn swallowed(&self) -> (u64, u64) {
+        let state = self.lock();
+        let bytes = state.swallowed;
+        bytes.map_or((0, 0), |bytes| (state.taken, bytes))
+    }
+
     /// Puts a frame in, if there is room.
     pub fn push(&self, frame: Arc<Frame>) {
         let mut state = self.lock();
-        if !state.open {
+        if let Some(bytes) = &mut state.swallowed {
+            *bytes += u64::try_from(frame.bytes.len()).unwrap_or(0);
+            state.taken += 1;
+        } else if !state.open {
             state.closed += 1;
         } else if state.frames.len() >= self.most {
             state.full += 1;
