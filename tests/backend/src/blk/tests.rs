@@ -253,6 +253,22 @@ fn what_is_no_image_is_said() {
 }
 
 #[test]
+fn a_null_disk_forgets_what_is_written() {
+    let mut bench = Bench::new(&Options::new(Medium::Null(SECTORS * 512)));
+    bench.write(5, 0xa5);
+    // While it is in the cache, it is there.
+    assert_eq!(bench.read(5, &[]), (0, 513, [0xa5; 512]));
+    assert_eq!(bench.flush(), 0);
+
+    assert_eq!(bench.read(5, &[]), (0, 513, [0; 512]));
+    assert_eq!(bench.read(SECTORS - 1, &[]), (0, 513, [0; 512]));
+    assert_eq!(bench.read(SECTORS, &[]).0, 1, "it ends there");
+    let counters = bench.disk.counters();
+    assert_eq!(counters["requests"]["write"], 1);
+    assert_eq!(counters["bytes_written"], 512);
+}
+
+#[test]
 fn segments_become_zeroes() {
     for kind in [
         RequestKind::Discard,

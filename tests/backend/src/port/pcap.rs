@@ -151,3 +151,6 @@ impl Controlled for Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,3 +210,6 @@ impl Clock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
