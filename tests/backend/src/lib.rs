@@ -27,6 +27,7 @@ mod metrics;
 mod net;
 mod options;
 mod order;
+mod pcapng;
 mod port;
 mod queue;
 mod replay;

@@ -9,6 +9,7 @@
 //!
 //! A device calls this with its own lock; nothing here takes the lock of a device.
 
+mod capture;
 mod control;
 mod outlet;
 mod shaper;
@@ -23,11 +24,16 @@ pub use outlet::Outlet;
 pub use shaper::Shape;
 pub use vlan::Vlans;
 
-use crate::frame::{Frame, Mac};
+use crate::{
+    frame::{Frame, Mac},
+    pcapng::Direction,
+};
 use anyhow::{Result, ensure};
+use capture::{Capture, Loss};
 use serde_json::{Value, json};
 use shaper::{Shaper, Timer};
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -54,6 +60,8 @@ pub struct PortOptions {
     pub queue: usize,
     /// What is done to frames that leave.
     pub shape: Shape,
+    /// A file for all that comes in and leaves there.
+    pub capture: Option<PathBuf>,
 }
 
 impl PortOptions {
@@ -69,6 +77,7 @@ impl PortOptions {
             mtu: 1500,
             queue: 1024,
             shape: Shape::default(),
+            capture: None,
         }
     }
 }
@@ -192,7 +201,9 @@ impl Switch {
             "port {} is strict, but has no mac",
             options.name
         );
-        let outlet = Arc::new(Outlet::new(options.queue));
+        let capture = options.capture.as_deref();
+        let capture = capture.map(|path| Capture::create(path, &options.name));
+        let outlet = Arc::new(Outlet::new(options.queue, capture.transpose()?));
         let index = state.ports.len();
         state.ports.push(Port {
             link: true,
@@ -211,18 +222,25 @@ impl Switch {
     /// Takes a frame that comes in at a port.
     fn send(&self, from: usize, frame: Frame, now: Instant) {
         let mut state = self.lock();
-        let Some((vlan, frame)) = state.admit(from, frame, now) else {
+        let copy = state.capture(from).map(|_| Arc::new(frame.clone()));
+        let admitted = state.admit(from, &frame, now);
+        let routed = admitted.map(|vlan| (vlan, state.route(from, vlan, &frame, now)));
+        if let (Some(capture), Some(copy)) = (state.capture(from), copy) {
+            let loss = routed.as_ref().map_or_else(|loss| Some(*loss), |it| it.1.1);
+            capture.write(&copy, Direction::In, loss);
+        }
+        let Ok((vlan, (to, _))) = routed else {
             return;
         };
-        let to = state.route(from, vlan, &frame, now);
+        // The tag of the VLAN is taken off; what is behind it is the frame's own business.
+        let frame = match frame.tag() {
+            Some(_) => frame.without_tag(),
+            None => frame,
+        };
         let (plain, mut tagged) = (Arc::new(frame), None);
         for (index, port) in state.ports.iter_mut().enumerate() {
             let mirrored = port.options.mirror && index != from;
             if !to.contains(&index) && !mirrored {
-                continue;
-            }
-            if !port.link {
-                port.counters.link_down += 1;
                 continue;
             }
             let out = match port.options.vlans.out(vlan, mirrored) {
@@ -232,6 +250,11 @@ impl Switch {
                 }
                 None => continue,
             };
+            if !port.link {
+                port.counters.link_down += 1;
+                port.outlet.note_loss(&out, Loss::LinkDown);
+                continue;
+            }
             port.counters.out_frames += 1;
             port.counters.out_bytes += u64::try_from(out.bytes.len()).unwrap_or(0);
             port.shaper.pass(out, &port.outlet, &self.timer, now);
@@ -239,75 +262,95 @@ impl Switch {
     }
 }
 
-impl State {
-    /// Counts a frame that comes in, finds its VLAN, and learns where it comes from.
-    fn admit(&mut self, from: usize, frame: Frame, now: Instant) -> Option<(u16, Frame)> {
-        let port = self.ports.get_mut(from)?;
-        let counters = &mut port.counters;
-        counters.in_frames += 1;
-        counters.in_bytes += u64::try_from(frame.bytes.len()).unwrap_or(0);
-        counters.in_large += u64::from(frame.offload.gso.is_some());
-        if !port.link {
-            counters.link_down += 1;
-            return None;
+impl Port {
+    /// Returns the VLAN of a frame that comes in, and where it comes from.
+    fn check(&self, frame: &Frame) -> Result<(u16, Mac), Loss> {
+        if !self.link {
+            return Err(Loss::LinkDown);
         }
         let source = match frame.source() {
             Some(source) if frame.bytes.len() >= crate::frame::ETHERNET && !is_group(source) => {
                 source
             }
-            _ => {
-                counters.malformed += 1;
-                return None;
-            }
+            _ => return Err(Loss::Malformed),
         };
-        if port.options.strict && port.options.mac != Some(source) {
-            counters.wrong_source += 1;
-            return None;
+        if self.options.strict && self.options.mac != Some(source) {
+            return Err(Loss::WrongSource);
         }
-        let Some(vlan) = port.options.vlans.of(frame.tag()) else {
-            counters.wrong_vlan += 1;
-            return None;
-        };
-        // The tag of the VLAN is taken off; what is behind it is the frame's own business.
-        let frame = match frame.tag() {
-            Some(_) => frame.without_tag(),
-            None => frame,
-        };
-        self.table.learn(vlan, source, from, now);
-        Some((vlan, frame))
+        let vlan = self.options.vlans.of(frame.tag()).ok_or(Loss::WrongVlan)?;
+        Ok((vlan, source))
     }
 
-    /// Returns at which ports a frame leaves.
-    fn route(&mut self, from: usize, vlan: u16, frame: &Frame, now: Instant) -> Vec<usize> {
+    /// Counts a frame from there that is lost.
+    fn count(&mut self, loss: Loss) {
+        let counters = &mut self.counters;
+        match loss {
+            Loss::LinkDown => counters.link_down += 1,
+            Loss::Malformed => counters.malformed += 1,
+            Loss::WrongSource => counters.wrong_source += 1,
+            Loss::WrongVlan => counters.wrong_vlan += 1,
+            Loss::Reserved => counters.reserved += 1,
+            Loss::Filtered => counters.filtered += 1,
+            // The outlet and the shaper count for themselves.
+            Loss::Shaper | Loss::Full | Loss::Closed => {}
+        }
+    }
+}
+
+impl State {
+    /// Returns the file of a port, if there is one.
+    fn capture(&self, port: usize) -> Option<&Capture> {
+        self.ports.get(port)?.outlet.capture()
+    }
+
+    /// Counts a frame that comes in, learns where it comes from, and returns its VLAN.
+    fn admit(&mut self, from: usize, frame: &Frame, now: Instant) -> Result<u16, Loss> {
+        let port = self.ports.get_mut(from).ok_or(Loss::LinkDown)?;
+        let counters = &mut port.counters;
+        counters.in_frames += 1;
+        counters.in_bytes += u64::try_from(frame.bytes.len()).unwrap_or(0);
+        counters.in_large += u64::from(frame.offload.gso.is_some());
+        let checked = port.check(frame);
+        if let Err(loss) = checked {
+            port.count(loss);
+        }
+        let (vlan, source) = checked?;
+        self.table.learn(vlan, source, from, now);
+        Ok(vlan)
+    }
+
+    /// Returns at which ports a frame leaves, and why at none, if that is so. A mirror gets it all the
+    /// same.
+    fn route(
+        &mut self,
+        from: usize,
+        vlan: u16,
+        frame: &Frame,
+        now: Instant,
+    ) -> (Vec<usize>, Option<Loss>) {
+        let destination = frame.destination().unwrap_or([0xff; 6]);
+        let reserved = destination.starts_with(&[1, 0x80, 0xc2, 0, 0]) && destination[5] < 0x10;
+        let found = self.table.find(vlan, destination, now);
+        let loss = match found {
+            _ if reserved => Some(Loss::Reserved),
+            Some(to) if to == from => Some(Loss::Filtered),
+            _ => None,
+        };
+        if let Some(port) = self.ports.get_mut(from) {
+            port.counters.flooded += u64::from(found.is_none() && !reserved);
+            if let Some(loss) = loss {
+                port.count(loss);
+                return (Vec::new(), Some(loss));
+            }
+        }
         let isolated = |index: usize| {
             let port = self.ports.get(index);
             port.is_some_and(|port| port.options.isolated)
         };
-        let destination = frame.destination().unwrap_or([0xff; 6]);
-        let both_isolated = |to: usize| isolated(from) && isolated(to);
-        let (reserved, found) = (
-            destination.starts_with(&[1, 0x80, 0xc2, 0, 0]) && destination[5] < 0x10,
-            self.table.find(vlan, destination, now),
-        );
-        let to: Vec<usize> = match found {
-            Some(to) if to == from => Vec::new(),
-            Some(to) => vec![to],
-            None => (0..self.ports.len()).filter(|to| *to != from).collect(),
-        };
-        let to: Vec<usize> = to.into_iter().filter(|to| !both_isolated(*to)).collect();
-        let Some(port) = self.ports.get_mut(from) else {
-            return to;
-        };
-        if reserved {
-            port.counters.reserved += 1;
-            return Vec::new();
-        }
-        match found {
-            Some(to) if to == from => port.counters.filtered += 1,
-            Some(_) => {}
-            None => port.counters.flooded += 1,
-        }
-        to
+        let both_isolated = |to: &usize| isolated(from) && isolated(*to);
+        let all = 0..self.ports.len();
+        let to = all.filter(|to| *to != from && found.is_none_or(|found| found == *to));
+        (to.filter(|to| !both_isolated(to)).collect(), None)
     }
 }
 

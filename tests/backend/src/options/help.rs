@@ -96,6 +96,8 @@ const PORT_KEYS: &str = "    name=NAME           what it is called (port0, ...)
     isolated            it reaches only ports that are not isolated
     mirror              it gets a copy of all frames
     mtu=N               the largest packets (1500)
+    capture=PATH        a file of format pcapng for all that comes in and leaves there, with
+                        what the switch loses, and why
     queue=N             the most frames that wait (1024)
     delay=US, jitter=US frames that leave here take longer, and so much at random
     loss=N, duplicate=N, reorder=N

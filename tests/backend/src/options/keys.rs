@@ -106,6 +106,7 @@ impl PortKeys {
             "isolated" => options.isolated = true,
             "mirror" => options.mirror = true,
             "mtu" => options.mtu = usize::from(value.parse::<u16>()?),
+            "capture" => options.capture = Some(value.into()),
             "queue" => options.queue = value.parse()?,
             "delay" => shape.delay = micros(value)?,
             "jitter" => shape.jitter = micros(value)?,

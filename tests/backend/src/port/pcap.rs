@@ -3,17 +3,15 @@
 //! Files of captured frames, in the format pcapng, at a port: what leaves is recorded, and what a
 //! file has is sent.
 
-mod format;
-
 use crate::{
     control::Controlled,
     frame::{Frame, Takes, fit},
     log::error,
+    pcapng::{Direction, Packets, Pcapng},
     switch::{Handle, PortOptions},
     wake::Waker,
 };
 use anyhow::{Context, Result, bail, ensure};
-use format::{Packets, Pcapng};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::{Value, json};
 use std::{
@@ -97,7 +95,7 @@ impl Files {
                     Err(_) => vec![frame],
                 };
                 for piece in pieces {
-                    file.write(now, &piece.bytes)?;
+                    file.write(now, &piece.bytes, Direction::Out, None)?;
                     self.recorded.fetch_add(1, Ordering::Relaxed);
                 }
             }

@@ -2,7 +2,7 @@
 
 //! What the control socket can ask a switch.
 
-use super::{Learnt, Shape, State, Switch, Vlans, mac_text};
+use super::{Capture, Learnt, Shape, State, Switch, Vlans, mac_text};
 use crate::control::Controlled;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -145,6 +145,7 @@ impl State {
             counters["vlans"] = port.options.vlans.text().into();
             counters["link"] = port.link.into();
             counters["outlet"] = port.outlet.counters();
+            counters["captured"] = port.outlet.capture().map(Capture::written).into();
             counters["shaper"] = json!({
                 "lost": port.shaper.lost,
                 "duplicated": port.shaper.duplicated,

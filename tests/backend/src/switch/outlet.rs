@@ -2,7 +2,8 @@
 
 //! Frames that have left the switch at a port, and wait for whoever serves it.
 
-use crate::{frame::Frame, wake::Waker};
+use super::capture::{Capture, Loss};
+use crate::{frame::Frame, pcapng::Direction, wake::Waker};
 use serde_json::{Value, json};
 use std::{
     collections::VecDeque,
@@ -21,24 +22,51 @@ struct State {
     closed: u64,
 }
 
+impl State {
+    /// Returns why a frame would be lost that comes now, if so many can wait.
+    fn loss(&self, most: usize) -> Option<Loss> {
+        match self {
+            _ if self.swallowed.is_some() => None,
+            _ if !self.open => Some(Loss::Closed),
+            _ if self.frames.len() >= most => Some(Loss::Full),
+            _ => None,
+        }
+    }
+}
+
 /// Where frames wait.
 #[derive(Debug)]
 pub struct Outlet {
     most: usize,
+    capture: Option<Capture>,
     state: Mutex<State>,
 }
 
 impl Outlet {
-    /// Makes one for so many frames. It is closed: what comes is lost.
-    pub fn new(most: usize) -> Self {
+    /// Makes one for so many frames, and the file of its port, if there is one. It is closed: what
+    /// comes is lost.
+    pub fn new(most: usize, capture: Option<Capture>) -> Self {
         Self {
             most,
+            capture,
             state: Mutex::default(),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the file of the port, if there is one.
+    pub fn capture(&self) -> Option<&Capture> {
+        self.capture.as_ref()
+    }
+
+    /// Writes to the file of the port that a frame is lost which was to leave there.
+    pub fn note_loss(&self, frame: &Arc<Frame>, loss: Loss) {
+        if let Some(capture) = &self.capture {
+            capture.write(frame, Direction::Out, Some(loss));
+        }
     }
 
     /// Sets what is woken when a frame comes.
@@ -71,17 +99,23 @@ impl Outlet {
     /// Puts a frame in, if there is room.
     pub fn push(&self, frame: Arc<Frame>) {
         let mut state = self.lock();
+        let loss = state.loss(self.most);
+        if let Some(capture) = &self.capture {
+            capture.write(&frame, Direction::Out, loss);
+        }
         if let Some(bytes) = &mut state.swallowed {
             *bytes += u64::try_from(frame.bytes.len()).unwrap_or(0);
             state.taken += 1;
-        } else if !state.open {
-            state.closed += 1;
-        } else if state.frames.len() >= self.most {
-            state.full += 1;
-        } else {
-            state.frames.push_back(frame);
-            if let (1, Some(waker)) = (state.frames.len(), &state.waker) {
-                waker.wake();
+            return;
+        }
+        match loss {
+            Some(Loss::Closed) => state.closed += 1,
+            Some(_) => state.full += 1,
+            None => {
+                state.frames.push_back(frame);
+                if let (1, Some(waker)) = (state.frames.len(), &state.waker) {
+                    waker.wake();
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 //! Delay, loss, disorder and duplication of frames that leave at a port.
 
-use super::Outlet;
+use super::{Outlet, capture::Loss};
 use crate::frame::Frame;
 use anyhow::{Result, ensure};
 use std::{
@@ -110,7 +110,7 @@ impl Shaper {
         }
         if self.random(100) < self.shape.loss {
             self.lost += 1;
-            return;
+            return outlet.note_loss(&frame, Loss::Shaper);
         }
         let twice = self.random(100) < self.shape.duplicate;
         self.duplicated += u64::from(twice);

@@ -57,6 +57,8 @@ fn what_was_recorded_is_played_again() {
     }
     wait_for(&recorder, "recorded", 100);
     assert!(got(&port).is_empty(), "a recorder sends nothing");
+    let told = crate::pcapng::tests::told(&fs::read(&path).expect("the file"));
+    assert_eq!(told, vec![(2, None); 100], "they leave there");
 
     let (player, port) = bench(None, Some(&path)).expect("a player");
     for times in 1..=2 {
@@ -77,7 +79,8 @@ fn pauses_are_played_again() {
     let mut file = Pcapng::new(file, "test").expect("a beginning");
     for number in 0..3 {
         let time = Duration::from_secs(1_000_000) + pause * u32::from(number);
-        file.write(time, &frame(number)).expect("a frame");
+        let result = file.write(time, &frame(number), Direction::Out, None);
+        result.expect("a frame");
     }
 
     let (player, port) = bench(None, Some(&path)).expect("a player");

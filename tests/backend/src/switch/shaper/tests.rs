@@ -25,7 +25,7 @@ struct Bench {
 
 impl Bench {
     fn new(shape: Shape) -> Self {
-        let outlet = Arc::new(Outlet::new(1024));
+        let outlet = Arc::new(Outlet::new(1024, None));
         outlet.set_open(true);
         Self {
             shaper: Shaper::new(shape),

@@ -13,10 +13,33 @@ const PACKET: u32 = 6;
 const MAGIC: u32 = 0x1a2b_3c4d;
 const ETHERNET: u16 = 1;
 const OPTION_END: u16 = 0;
+/// Of any block: a text for people.
+const OPTION_COMMENT: u16 = 1;
+/// Of an interface.
 const OPTION_NAME: u16 = 2;
 const OPTION_RESOLUTION: u16 = 9;
+/// Of a packet: bits, of which the lowest two tell the direction.
+const OPTION_FLAGS: u16 = 2;
 /// Times are in units of 10^-9 s.
 const NANOSECONDS: u8 = 9;
+
+/// Which way a frame goes, as the port sees it that is written about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// It comes in there.
+    In,
+    /// It leaves there.
+    Out,
+}
+
+impl Direction {
+    fn flags(self) -> u32 {
+        match self {
+            Self::In => 1,
+            Self::Out => 2,
+        }
+    }
+}
 
 /// A file that is written. Each frame is in it when the call that writes it returns.
 #[derive(Debug)]
@@ -61,8 +84,14 @@ impl Pcapng {
         Ok(Self(file))
     }
 
-    /// Writes a frame, and when it came since 1970.
-    pub fn write(&mut self, time: Duration, frame: &[u8]) -> Result<()> {
+    /// Writes a frame, when it came since 1970, which way it goes, and what there is to say of it.
+    pub fn write(
+        &mut self,
+        time: Duration,
+        frame: &[u8],
+        direction: Direction,
+        comment: Option<&str>,
+    ) -> Result<()> {
         let time = u64::try_from(time.as_nanos())?;
         let [a, b, c, d, e, f, g, h] = time.to_le_bytes();
         let length = u32::try_from(frame.len())?.to_le_bytes();
@@ -71,6 +100,11 @@ impl Pcapng {
         body.extend(length);
         body.extend(length);
         body.extend(padded(frame));
+        body.extend(option(OPTION_FLAGS, &direction.flags().to_le_bytes())?);
+        if let Some(comment) = comment {
+            body.extend(option(OPTION_COMMENT, comment.as_bytes())?);
+        }
+        body.extend(option(OPTION_END, &[])?);
         Ok(self.0.write_all(&block(PACKET, &body)?)?)
     }
 }
@@ -192,7 +226,7 @@ fn time(count: u64, units: u64) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::memory::tests::file;
     use std::os::unix::fs::FileExt;
@@ -203,12 +237,69 @@ mod tests {
         for (at, length) in [(1_000_000_001, 60), (2_500_000_000, 61), (2_500_000_000, 0)] {
             let frame = vec![0xa5; length];
             let time = Duration::from_nanos(at);
-            pcapng.write(time, &frame).expect("a frame");
+            let result = pcapng.write(time, &frame, Direction::Out, None);
+            result.expect("a frame");
         }
         let length = file.metadata().expect("a length").len();
         let mut bytes = vec![0; usize::try_from(length).expect("a length")];
         file.read_exact_at(&mut bytes, 0).expect("a read");
         bytes
+    }
+
+    /// What is told of a packet: its flags, and its comment.
+    pub type Told = (u32, Option<String>);
+
+    /// Returns what is told of each packet of a file that was written here.
+    pub fn told(mut bytes: &[u8]) -> Vec<Told> {
+        let word = |bytes: &[u8], at: usize| -> usize {
+            let word = bytes[at..at + 4].try_into().expect("four bytes");
+            usize::try_from(u32::from_le_bytes(word)).expect("a length")
+        };
+        let mut all = Vec::new();
+        while !bytes.is_empty() {
+            let (block, rest) = bytes.split_at(word(bytes, 4));
+            bytes = rest;
+            if word(block, 0) != 6 {
+                continue;
+            }
+            let (mut flags, mut comment) = (0, None);
+            let mut options = &block[28 + word(block, 20).next_multiple_of(4)..block.len() - 4];
+            while let [code, 0, length, 0, ..] = options {
+                let value = &options[4..4 + usize::from(*length)];
+                match code {
+                    1 => comment = Some(String::from_utf8(value.to_vec()).expect("a text")),
+                    2 => flags = u32::from_le_bytes(value.try_into().expect("flags")),
+                    _ => {}
+                }
+                options = &options[4 + value.len().next_multiple_of(4)..];
+            }
+            all.push((flags, comment));
+        }
+        all
+    }
+
+    #[test]
+    fn directions_and_comments_are_told() {
+        let file = file(0);
+        let mut pcapng = Pcapng::new(file.try_clone().expect("a file"), "port").expect("a begin");
+        for (length, direction, comment) in [
+            (60, Direction::In, None),
+            (61, Direction::Out, Some("lost")),
+            (62, Direction::In, Some("a comment")),
+        ] {
+            let result = pcapng.write(Duration::ZERO, &vec![1; length], direction, comment);
+            result.expect("a frame");
+        }
+        let length = file.metadata().expect("a length").len();
+        let mut bytes = vec![0; usize::try_from(length).expect("a length")];
+        file.read_exact_at(&mut bytes, 0).expect("a read");
+
+        let comment = |text: &str| Some(text.to_owned());
+        let wanted = [(1, None), (2, comment("lost")), (1, comment("a comment"))];
+        assert_eq!(told(&bytes), wanted);
+        let lengths = Packets::read(&bytes).expect("packets");
+        let lengths: Vec<_> = lengths.iter().map(|(_, frame)| frame.len()).collect();
+        assert_eq!(lengths, [60, 61, 62]);
     }
 
     #[test]
