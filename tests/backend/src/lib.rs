@@ -136,9 +136,11 @@ pub fn run(arguments: lexopt::Parser) -> Result<()> {
         control = Some(listening.context("the control socket")?);
     }
 
-    let arguments = options::qemu_arguments(&options.devices);
-    // Nobody needs to read it.
-    let _ = writeln!(stdout(), "QEMU finds the devices with\n{arguments}");
+    if !devices.is_empty() {
+        let arguments = options::qemu_arguments(&options.devices);
+        // Nobody needs to read it.
+        let _ = writeln!(stdout(), "QEMU finds the devices with\n{arguments}");
+    }
     let mut threads = Vec::new();
     for ((device, options), place) in devices.iter().zip(options.devices).zip(places) {
         let device = Arc::clone(device);

@@ -7,6 +7,7 @@ mod help;
 mod keys;
 mod pages;
 mod qemu;
+mod subcommand;
 
 use crate::{
     blk,
@@ -25,7 +26,11 @@ use keys::{Keys, PortKeys, size};
 use lexopt::prelude::*;
 pub use qemu::arguments as qemu_arguments;
 use serde_json::{Value, json};
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use subcommand::Subcommand;
 
 /// What the switch is called on the control socket.
 pub const SWITCH: &str = "switch";
@@ -99,8 +104,13 @@ pub fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>> {
         ports: Vec::new(),
         ageing: Duration::from_secs(300),
     };
+    let mut subcommand: Option<Subcommand> = None;
     while let Some(argument) = arguments.next()? {
         match argument {
+            lexopt::Arg::Value(word) => match &mut subcommand {
+                Some(subcommand) => subcommand.take(word, &mut options)?,
+                None => subcommand = Some(Subcommand::named(&word.string()?)?),
+            },
             Long("control") => options.control = Some(arguments.value()?.into()),
             Long("tell") => options.tell.push(arguments.value()?.string()?),
             Long("log") => options.log = Level::named(&arguments.value()?.string()?)?,
@@ -113,8 +123,7 @@ pub fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>> {
                 options.ageing = Duration::from_secs(arguments.value()?.parse()?);
             }
             Long("config") => {
-                let path = PathBuf::from(arguments.value()?);
-                file::read(&path, &mut options).with_context(|| path.display().to_string())?;
+                read_file(Path::new(&arguments.value()?), &mut options)?;
             }
             Long(kind @ ("blk" | "net" | "port")) => {
                 let kind = kind.to_owned();
@@ -128,7 +137,8 @@ pub fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>> {
                 options.rules.push(rule);
             }
             Long("help") | Short('h') => {
-                print!("{}", help::help());
+                let of_one = subcommand.as_ref().map(Subcommand::help);
+                print!("{}", of_one.unwrap_or_else(help::help));
                 return Ok(None);
             }
             Long("man") => {
@@ -142,9 +152,24 @@ pub fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>> {
             other => return Err(other.unexpected().into()),
         }
     }
+    if let Some(subcommand) = subcommand {
+        subcommand.finish(&mut options)?;
+    }
+    check(&options)?;
+    Ok(Some(options))
+}
+
+/// Reads a file, and adds what it has.
+fn read_file(path: &Path, options: &mut Options) -> Result<()> {
+    file::read(path, options).with_context(|| path.display().to_string())
+}
+
+/// Checks that all of it can be.
+fn check(options: &Options) -> Result<()> {
     if options.tell.is_empty() && !options.top {
+        // Ports may do without a guest.
         ensure!(
-            !options.devices.is_empty(),
+            !options.devices.is_empty() || !options.ports.is_empty(),
             "there is no device; see --help"
         );
     } else {
@@ -166,8 +191,7 @@ pub fn read(mut arguments: lexopt::Parser) -> Result<Option<Options>> {
             pair[0]
         );
     }
-    check_sockets(&options)?;
-    Ok(Some(options))
+    check_sockets(options)
 }
 
 /// Checks that no socket is meant for two.

@@ -2,6 +2,7 @@
 
 //! What the program says of itself.
 
+use super::subcommand::SUBCOMMANDS;
 use crate::{
     control::COMMANDS,
     rule::{ACTIONS, Scope},
@@ -11,6 +12,9 @@ use crate::{
 /// The ways to call it.
 pub const SYNOPSIS: &str = "\
 virtio-backend [--control PATH] [--config FILE] DEVICE|PORT ...
+virtio-backend blk|net KEY=VALUE ... [OPTION ...]
+virtio-backend switch --net SPEC|--port SPEC ... [OPTION ...]
+virtio-backend run FILE [OPTION ...]
 virtio-backend --control PATH --tell COMMAND ...
 virtio-backend --control PATH --top
 ";
@@ -31,6 +35,20 @@ pub struct Section {
     pub text: String,
     /// Where the explanation begins in a line.
     pub column: usize,
+}
+
+impl Section {
+    /// Returns it with its title.
+    pub fn draw(&self) -> String {
+        let Self {
+            title,
+            before,
+            text,
+            ..
+        } = self;
+        let gap = if before.is_empty() { "" } else { "\n" };
+        format!("\n{title}:\n\n{before}{gap}{text}")
+    }
 }
 
 const OPTIONS: &str = "    --control PATH   listen at this socket for commands
@@ -125,6 +143,10 @@ const PORTS_ARE: &str = "\
 Ports have counters; one that replays has \"replay\": FAST, true or false.
 ";
 
+const SUBCOMMANDS_ARE: &str = "\
+Each has --help of its own; options are the same with and without one.
+";
+
 /// Returns all lists.
 pub fn sections() -> Vec<Section> {
     let of = |title, column, text: &str| Section {
@@ -140,6 +162,12 @@ pub fn sections() -> Vec<Section> {
             .collect()
     };
     vec![
+        Section {
+            title: "Subcommands",
+            before: SUBCOMMANDS_ARE,
+            text: subcommands(),
+            column: 17,
+        },
         of("Options", 21, OPTIONS),
         of("Keys of all devices", 24, DEVICE_KEYS),
         of("Keys of a disk", 24, DISK_KEYS),
@@ -170,6 +198,13 @@ pub fn sections() -> Vec<Section> {
     ]
 }
 
+fn subcommands() -> String {
+    let lines = SUBCOMMANDS.iter();
+    lines
+        .map(|about| format!("    {:12} {}\n", about.name, about.what))
+        .collect()
+}
+
 fn actions() -> String {
     let mut text = String::new();
     for action in ACTIONS {
@@ -190,14 +225,7 @@ fn actions() -> String {
 pub fn help() -> String {
     let mut help = format!("{SYNOPSIS}\n{PURPOSE}");
     for section in sections() {
-        let Section {
-            title,
-            before,
-            text,
-            ..
-        } = section;
-        let gap = if before.is_empty() { "" } else { "\n" };
-        help += &format!("\n{title}:\n\n{before}{gap}{text}");
+        help += &section.draw();
     }
     help
 }

@@ -16,13 +16,18 @@ pub struct Keys(Vec<(String, String)>);
 impl Keys {
     /// Takes them out of a text such as `name=a,read-only`.
     pub fn of(spec: &str) -> Self {
+        let mut keys = Self::default();
+        keys.extend(spec);
+        keys
+    }
+
+    /// Adds those of another text.
+    pub fn extend(&mut self, spec: &str) {
         let parts = spec.split(',').filter(|part| !part.is_empty());
-        let pairs = parts.map(|part| part.split_once('=').unwrap_or((part, "")));
-        Self(
-            pairs
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
-        )
+        for part in parts {
+            let (key, value) = part.split_once('=').unwrap_or((part, ""));
+            self.push(key, value.to_owned());
+        }
     }
 
     /// Adds one.

@@ -2,11 +2,14 @@
 
 //! The manual page, and what a shell completes.
 
-use super::help::{PURPOSE, SYNOPSIS, Section, sections};
+use super::{
+    help::{PURPOSE, SYNOPSIS, Section, sections},
+    subcommand::SUBCOMMANDS,
+};
 use std::collections::BTreeSet;
 
-/// Options that are followed by the name of a file.
-const FILES: &[&str] = &["--config", "--control", "--record", "--replay"];
+/// Words that are followed by the name of a file.
+const FILES: &[&str] = &["run", "--config", "--control", "--record", "--replay"];
 
 /// Makes text that `troff` takes as it is.
 fn plain(text: &str) -> String {
@@ -83,6 +86,7 @@ pub fn completion() -> String {
         .iter()
         .flat_map(|section| terms(section, "--"))
         .collect();
+    let subcommands: Vec<_> = SUBCOMMANDS.iter().map(|about| about.name).collect();
     format!(
         "\
 _virtio_backend()
@@ -102,6 +106,12 @@ _virtio_backend()
 	--net) keys='{net}' ;;
 	--port) keys='{port}' ;;
 	esac
+	if [[ -z $keys && $COMP_CWORD -gt 1 && $before != --* && $word != -* ]]; then
+		case ${{COMP_WORDS[1]}} in
+		blk) keys='{blk}' ;;
+		net) keys='{net}' ;;
+		esac
+	fi
 	if [[ -n $keys ]]; then
 		compopt -o nospace
 		# After a comma comes another key; after `=`, a file may.
@@ -109,7 +119,9 @@ _virtio_backend()
 		local done=${{word%\"${{word##*,}}\"}}
 		mapfile -t COMPREPLY < <(compgen -P \"$done\" -W \"$keys\" -- \"${{word##*,}}\")
 	else
-		mapfile -t COMPREPLY < <(compgen -W '{options}' -- \"$word\")
+		local words='{options}'
+		((COMP_CWORD == 1)) && words+=' {subcommands}'
+		mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")
 	fi
 }}
 complete -F _virtio_backend virtio-backend
@@ -125,6 +137,7 @@ complete -F _virtio_backend virtio-backend
             "Keys of a port, and of a network device",
             "Keys of a port, one of which says what is there",
         ]),
-        options = options.join(" ")
+        options = options.join(" "),
+        subcommands = subcommands.join(" "),
     )
 }

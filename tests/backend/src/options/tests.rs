@@ -248,6 +248,95 @@ fn a_file_says_the_same() {
 }
 
 #[test]
+fn subcommands_say_what_options_say() {
+    let words = [
+        "blk",
+        "socket=/s",
+        "ram=1M,queues=4",
+        "read-only",
+        "--control",
+        "/c",
+    ];
+    let options = parse(&words).expect("options");
+    let same = [
+        "--control",
+        "/c",
+        "--blk",
+        "socket=/s,ram=1M,queues=4,read-only",
+    ];
+    let wanted = parse(&same).expect("options");
+    assert_eq!(format!("{options:?}"), format!("{wanted:?}"));
+
+    let words = ["net", "socket=/s", "mtu=9000", "--port", "ip=10.0.0.1/24"];
+    let options = parse(&words).expect("options");
+    let same = ["--port", "ip=10.0.0.1/24", "--net", "socket=/s,mtu=9000"];
+    let wanted = parse(&same).expect("options");
+    assert_eq!(format!("{options:?}"), format!("{wanted:?}"));
+
+    let words = ["switch", "--port", "tap=a,name=a", "--port", "null"];
+    let options = parse(&words).expect("options");
+    assert_eq!((options.devices.len(), options.ports.len()), (0, 2));
+}
+
+#[test]
+fn a_file_is_run() {
+    let name = format!("rv-{}-options.toml", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let text = "log = \"off\"\nageing = 7\n[[blk]]\nsocket = \"/s\"\nram = \"1M\"\n";
+    std::fs::write(&path, text).expect("a file");
+    let name = path.to_str().expect("a name");
+
+    let options = parse(&["run", name, "--log", "info"]).expect("options");
+    let twice = parse(&["run", name, name]).expect_err("two files");
+    std::fs::remove_file(&path).expect("the file");
+    let gone = parse(&["run", name]).expect_err("no file");
+
+    assert_eq!(options.ageing, Duration::from_secs(7));
+    assert_eq!(options.log, Level::Info, "what comes later counts");
+    assert_eq!(options.devices.len(), 1);
+    assert!(twice.to_string().starts_with("run takes one file"));
+    assert_eq!(gone.to_string(), name);
+}
+
+#[test]
+fn subcommands_that_cannot_be_are_refused() {
+    for (words, why) in [
+        (
+            &["disk"][..],
+            "there is no subcommand disk; there are blk, net, switch and run",
+        ),
+        (&["blk"], "file, ram or null is missing"),
+        (
+            &["blk", "ram=1M", "null=1M", "ram=2M"],
+            "ram is given twice",
+        ),
+        (&["net", "file=/f"], "a network device has no file"),
+        (&["switch"], "a switch without --net and --port has no use"),
+        (&["switch", "a"], "switch takes no a; see switch --help"),
+        (&["run"], "run needs a file; see run --help"),
+    ] {
+        let error = parse(words).expect_err("an error");
+        assert_eq!(error.root_cause().to_string(), why);
+    }
+}
+
+#[test]
+fn each_subcommand_has_help() {
+    for about in subcommand::SUBCOMMANDS {
+        let help = Subcommand::named(about.name).expect("one").help();
+        let usage = format!("virtio-backend {} {} ", about.name, about.arguments);
+        assert!(help.starts_with(&usage), "{help}");
+        assert!(help.contains("--control PATH"), "{help}");
+        assert!(help.lines().all(|line| line.len() <= 100));
+    }
+    let help = |name: &str| Subcommand::named(name).expect("one").help();
+    assert!(help("blk").contains("    block-size=N"));
+    assert!(!help("blk").contains("    mirror "));
+    assert!(help("net").contains("    mirror "));
+    assert!(help("switch").contains("    tap=NAME"));
+}
+
+#[test]
 fn the_manual_page_is_one() {
     let page = pages::man();
     for action in ACTIONS {
@@ -304,6 +393,18 @@ fn a_shell_completes_options_and_keys() {
     assert_eq!(completed("virtio-backend --port na"), ["name=", "native="]);
     assert_eq!(completed("virtio-backend --blk file="), [""; 0]);
     assert_eq!(completed("virtio-backend --control "), [""; 0]);
+
+    assert_eq!(completed("virtio-backend sw"), ["switch"]);
+    assert_eq!(completed("virtio-backend bl"), ["blk"]);
+    assert_eq!(completed("virtio-backend run "), [""; 0]);
+    assert_eq!(completed("virtio-backend blk ra"), ["ram="]);
+    assert_eq!(completed("virtio-backend blk ram=1M read"), ["read-only,"]);
+    assert_eq!(completed("virtio-backend net mir"), ["mirror,"]);
+    assert_eq!(completed("virtio-backend blk file="), [""; 0]);
+    assert_eq!(
+        completed("virtio-backend net --re"),
+        ["--record", "--replay"]
+    );
 }
 
 #[test]
