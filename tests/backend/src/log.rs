@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use std::{
     fmt,
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
     time::{Duration, Instant},
@@ -41,6 +41,43 @@ const LEVELS: &[(&str, Level)] = &[
     ("trace", Level::Trace),
 ];
 
+/// How many errors and warnings are said in a second, unless more than those are asked for: what a
+/// driver does wrong, it may do very often.
+const MOST_IN_A_SECOND: u32 = 100;
+
+/// Counts the lines of a second.
+#[derive(Debug)]
+struct Limit {
+    second: u64,
+    said: u32,
+    left_out: u64,
+}
+
+impl Limit {
+    const fn new() -> Self {
+        Self {
+            second: 0,
+            said: 0,
+            left_out: 0,
+        }
+    }
+
+    /// Returns whether another line is said, and how many were left out before it.
+    fn allow(&mut self, since: Duration) -> Option<u64> {
+        if self.second != since.as_secs() {
+            self.second = since.as_secs();
+            self.said = 0;
+        }
+        if self.said == MOST_IN_A_SECOND {
+            self.left_out += 1;
+            return None;
+        }
+        self.said += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+static LIMIT: Mutex<Limit> = Mutex::new(Limit::new());
 static MOST: AtomicU8 = AtomicU8::new(Level::Warn as u8);
 static BEGUN: OnceLock<Instant> = OnceLock::new();
 
@@ -77,6 +114,17 @@ pub fn wants(level: Level) -> bool {
 pub fn say(level: Level, what: fmt::Arguments<'_>) {
     if wants(level) {
         let since = BEGUN.get_or_init(Instant::now).elapsed();
+        if !wants(Level::Info) {
+            let mut limit = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
+            match limit.allow(since) {
+                None => return,
+                Some(0) => {}
+                Some(count) => {
+                    let what = format_args!("{count} more lines were left out");
+                    eprintln!("{}", line(Level::Warn, since, what));
+                }
+            }
+        }
         eprintln!("{}", line(level, since, what));
     }
 }
@@ -138,6 +186,21 @@ mod tests {
             assert_eq!(level.name(), *name);
             assert!(error.contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_too_much_is_counted() {
+        let mut limit = Limit::new();
+        let first = Duration::from_millis(1500);
+        for _ in 0..MOST_IN_A_SECOND {
+            assert_eq!(limit.allow(first), Some(0));
+        }
+        for _ in 0..7 {
+            assert_eq!(limit.allow(first), None);
+        }
+        let next = Duration::from_millis(2000);
+        assert_eq!(limit.allow(next), Some(7));
+        assert_eq!(limit.allow(next), Some(0));
     }
 
     #[test]
