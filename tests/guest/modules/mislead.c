@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Has the device find a descriptor in a ring that cannot be, as a driver with an error would: a device
- * that follows the specification says then that it needs a reset.
+ * Has the device find a descriptor in a ring that cannot be, as a driver with an error would: a
+ * device that follows the specification says then that it needs a reset.
  *
  * insmod mislead.ko type=1 queue=1; the ring must be a split one, of the first device of the type.
  */
