@@ -27,6 +27,7 @@ use kernel::{
 use kernel_ext::net::{
     self,
     Channels,
+    Coalesce,
     Duplex,
     Ethtool,
     Extack,
@@ -114,6 +115,40 @@ impl<'bound> Data<'bound> {
             self.go_on(nic, rtnl)?;
         }
         set
+    }
+
+    /// Has the device interrupt when it has sent frames, or not: then they come back when others are
+    /// sent. The queues stand still, and must be empty: which frames are counted differs.
+    fn set_tx_interrupts(&self, nic: &net::Device<'bound, Nic>, on: bool) -> Result {
+        for pair in 0..self.pairs.into() {
+            self.take_all_back(nic, pair)?;
+        }
+        for pair in 0..self.pairs.into() {
+            let mut tx = nic.lock_tx(pair).ok_or(EINVAL)?;
+            let (queue, tx) = tx.parts();
+            tx.set_interrupts(on);
+            queue.reset();
+        }
+        self.state.lock().tx_interrupts = on;
+        Ok(())
+    }
+
+    /// Takes back all that a pair has sent, unless that takes long.
+    fn take_all_back(&self, nic: &net::Device<'bound, Nic>, pair: u32) -> Result {
+        let stats = self.tx_stats(pair).ok_or(EINVAL)?;
+        for _ in 0..SENDING_LOOKS {
+            let is_empty = {
+                let mut tx = nic.lock_tx(pair).ok_or(EINVAL)?;
+                let (queue, tx) = tx.parts();
+                tx.reclaim(queue, stats)?;
+                tx.is_empty()
+            };
+            if is_empty {
+                return Ok(());
+            }
+            fsleep(SENDING_WAIT);
+        }
+        Err(EBUSY)
     }
 
     /// Waits until the pairs from `first` on have sent what they have, if that does not take long. A
@@ -240,6 +275,41 @@ impl Ethtool for Nic {
             Duplex::Unknown => config::Duplex::Unknown,
         };
         Ok(())
+    }
+
+    fn coalesce(data: Pin<&Data<'_>>) -> Result<Coalesce> {
+        Ok(Coalesce {
+            rx_frames: 1,
+            tx_frames: data.state.lock().tx_interrupts.into(),
+            ..Coalesce::default()
+        })
+    }
+
+    fn set_coalesce<'bound>(
+        data: Pin<&Data<'bound>>,
+        nic: &net::Device<'bound, Self>,
+        coalesce: Coalesce,
+        extack: &mut Extack<'_>,
+        _: &Rtnl,
+    ) -> Result {
+        let on = coalesce.tx_frames != 0;
+        let possible = Coalesce {
+            rx_frames: 1,
+            tx_frames: on.into(),
+            ..Coalesce::default()
+        };
+        if coalesce != possible {
+            extack.set(c"the device interrupts for each frame, or for none that is sent");
+            return Err(EINVAL);
+        }
+        if on == data.state.lock().tx_interrupts {
+            return Ok(());
+        }
+        if nic.is_running() {
+            extack.set(c"the interface must be down");
+            return Err(EBUSY);
+        }
+        data.set_tx_interrupts(nic, on)
     }
 }
 

@@ -235,7 +235,7 @@ impl<'bound> Data<'bound> {
             } else {
                 HeaderPlace::Apart
             },
-            interrupts: module_parameters::napi_tx.value() != 0,
+            interrupts: self.state.lock().tx_interrupts,
         };
         Tx::new(ring, settings)
     }

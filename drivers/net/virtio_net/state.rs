@@ -51,6 +51,8 @@ pub(crate) struct State {
     pub(crate) rings: (Rings, Rings),
     /// What a user wants them to have.
     pub(crate) wanted: Option<Rings>,
+    /// Whether the device interrupts when it has sent frames.
+    pub(crate) tx_interrupts: bool,
     vlans: Vlans,
     /// The frames to be cut that the guest takes.
     gso: FeatureSet,
@@ -63,12 +65,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(pairs: u16, shape: &Shape) -> Self {
+    pub(crate) fn new(pairs: u16, tx_interrupts: bool, shape: &Shape) -> Self {
         let config = shape.config();
         Self {
             pairs,
             rings: (Rings::default(), Rings::default()),
             wanted: None,
+            tx_interrupts,
             vlans: Vlans([0; VLANS / 64]),
             gso: config.accepted().set(),
             mac: None,

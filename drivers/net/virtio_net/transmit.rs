@@ -87,6 +87,14 @@ impl<'bound> Tx<'bound> {
         self.due = 0;
     }
 
+    /// Has the device interrupt when it has sent frames, or not. The queue must be empty.
+    pub(crate) fn set_interrupts(&mut self, on: bool) {
+        self.settings.interrupts = on;
+        if let Some(ring) = self.take_ring() {
+            self.set_ring(ring);
+        }
+    }
+
     /// Tells whether the device has no frame.
     pub(crate) fn is_empty(&self) -> bool {
         self.outstanding() == 0

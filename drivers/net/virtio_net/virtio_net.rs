@@ -257,7 +257,8 @@ impl virtio::Driver for VirtioNet {
                 tx_stats.push(TxStats::default(), GFP_KERNEL)?;
             }
             let used = u16::try_from(cpu::nr_cpu_ids()).unwrap_or(u16::MAX);
-            let state = State::new(used.min(pairs), &shape);
+            let tx_interrupts = module_parameters::napi_tx.value() != 0;
+            let state = State::new(used.min(pairs), tx_interrupts, &shape);
             let changed = Work::new::<Self>(vdev, Data::look)?;
             let refill = Work::new::<Self>(vdev, Data::refill)?;
             let recovery = Recovery::new::<Self>(vdev, PATIENCE)?;

@@ -37,7 +37,7 @@ pub const TESTS: &[Test] = &[
     })
     .kernels(&[STOCK])
     .limit(150),
-    Test::new("net::told::claims_stock", |cx| claims(cx, STOCK)).kernels(&[STOCK]),
+    Test::new("net::told::claims_stock", claims).kernels(&[STOCK]),
     Test::new("net::told::by_users_debug", |cx| {
         by_users(cx, DEBUG, Driver::Ours)
     })
@@ -116,25 +116,19 @@ const DEVICES: &[Device] = &[
     },
 ];
 
-/// A guest with a device each, which have QEMU's own network.
-fn with_devices<'a>(
-    cx: &Cx,
-    flavour: &str,
-    driver: Driver,
-    options: impl Iterator<Item = &'a str>,
-) -> Result<Builder> {
-    let mut builder = driver.builder(cx, flavour)?;
-    for (number, options) in options.enumerate() {
+/// Adds devices, which have QEMU's own network.
+fn with_devices<'a>(mut builder: Builder, options: impl IntoIterator<Item = &'a str>) -> Builder {
+    for (number, options) in options.into_iter().enumerate() {
         let id = format!("user{number}");
         let netdev = format!("user,restrict=on,id={id}");
         builder = rig::device(builder, number, &netdev, &id, options);
     }
-    Ok(builder)
+    builder
 }
 
 fn by_device(cx: &mut Cx, flavour: &str, driver: Driver) -> Result<()> {
     let options = DEVICES.iter().map(|device| device.options);
-    let builder = with_devices(cx, flavour, driver, options)?;
+    let builder = with_devices(driver.builder(cx, flavour)?, options);
     // The devices that do not ask for it pass it by.
     let builder = builder
         .append("intel_iommu=on")
@@ -178,6 +172,16 @@ const SAYINGS: &[(&str, &str)] = &[
     ("napi_tx=0", "[ $sent -lt 4 ]"),
 ];
 
+/// What prints how often the device of `$nic` interrupts for 100 frames that are sent.
+const SENT: &str = "
+     device=$(basename $(readlink -f /sys/class/net/$nic/device))
+     interrupts() {
+         awk -v name=\"$device-output\" 'index($NF, name) == 1 {
+             for (i = 2; i <= 5; i++) sum += $i } END { print sum + 0 }' /proc/interrupts
+     }
+     before=$(interrupts)
+     ping -q -c 100 -i 0.01 -W 5 10.9.0.1 >/dev/null && echo $(($(interrupts) - before))";
+
 /// The driver is loaded with each parameter.
 fn by_users(cx: &mut Cx, flavour: &str, driver: Driver) -> Result<()> {
     let mut lan = Lan::new(cx)?;
@@ -197,15 +201,8 @@ fn by_users(cx: &mut Cx, flavour: &str, driver: Driver) -> Result<()> {
             works(&guest)?;
             guest.sh(&format!(
                 "nic=$(nic 0); has() {{ ethtool -k $nic | grep -q \"^$1: $2\"; }}
-                 device=$(basename $(readlink -f /sys/class/net/$nic/device))
-                 interrupts() {{
-                     awk -v name=\"$device-output\" 'index($NF, name) == 1 {{
-                         for (i = 2; i <= 5; i++) sum += $i }} END {{ print sum + 0 }}' /proc/interrupts
-                 }}
-                 before=$(interrupts)
-                 ping -q -c 100 -i 0.01 -W 5 {} && sent=$(($(interrupts) - before)) || exit
-                 {commands}",
-                rig::PEER
+                 sent=$({SENT}) || exit
+                 {commands}"
             ))?;
             Ok(())
         });
@@ -213,10 +210,10 @@ fn by_users(cx: &mut Cx, flavour: &str, driver: Driver) -> Result<()> {
     }
     cx.case("queues", |_| {
         rig::load(&guest, driver)?;
-        queues(&guest)?;
-        guest.sh(&format!("rmmod {module}"))?;
-        Ok(())
+        queues(&guest)
     });
+    cx.case("interrupts", |_| interrupts(&guest));
+    guest.sh(&format!("rmmod {module}"))?;
     cx.case("nothing_is_wrong", |_| {
         lan.check()?;
         rig::checksums_are_right(&guest)
@@ -242,15 +239,27 @@ fn queues(guest: &Guest) -> Result<()> {
     Ok(())
 }
 
+/// The device interrupts for frames that are sent, or for none, as users say while nothing is sent.
+fn interrupts(guest: &Guest) -> Result<()> {
+    guest.sh(&format!(
+        "nic=$(nic 0); says() {{ ethtool -c $nic | grep -qw \"$1-frames:.$2\"; }}
+         says rx 1 && says tx 1 && ! ethtool -C $nic tx-frames 0 2>/dev/null || exit
+         for i in 0 1 0 1; do
+             ip link set $nic down && ethtool -C $nic tx-frames $i && says tx $i && up $nic || exit
+             sent=$({SENT}) || exit
+             [ $i = 1 ] || [ $sent -lt 4 ] || {{ echo $sent interrupts; exit 1; }}
+             netcheck tcp {PEER} --up 300000 --down 300000 || exit
+         done
+         ! ethtool -C $nic rx-frames 7 2>/dev/null && ! ethtool -C $nic tx-frames 2 2>/dev/null",
+        PEER = rig::PEER
+    ))?;
+    works(guest)
+}
+
 /// The driver takes the devices that are claimed, by their addresses, and leaves the others alone.
-fn claims(cx: &mut Cx, flavour: &str) -> Result<()> {
-    let mut builder = rig::tools(cx.kernel(flavour)?)?.module_as_is(Driver::Ours.module())?;
-    for number in 0..2 {
-        let id = format!("user{number}");
-        let netdev = format!("user,restrict=on,id={id}");
-        builder = rig::device(builder, number, &netdev, &id, "");
-    }
-    let guest = cx.boot(&builder)?;
+fn claims(cx: &mut Cx) -> Result<()> {
+    let builder = rig::tools(cx.kernel(STOCK)?)?.module_as_is(Driver::Ours.module())?;
+    let guest = cx.boot(&with_devices(builder, ["", ""]))?;
     for (name, claim, expected) in [
         ("nothing", "", ""),
         ("none", "claim=none", ""),
