@@ -20,6 +20,7 @@ mod guest;
 mod kernel;
 mod ktap;
 mod leftovers;
+mod memory;
 mod net;
 mod paths;
 mod program;
