@@ -20,7 +20,6 @@ mod guest;
 mod kernel;
 mod ktap;
 mod leftovers;
-mod memory;
 mod net;
 mod paths;
 mod program;

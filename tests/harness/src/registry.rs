@@ -2,7 +2,7 @@
 
 //! The list of all tests.
 
-use crate::{backend, blk, block, cx::Test, foundation, gate, memory, net, selftest, virtio};
+use crate::{backend, blk, block, cx::Test, foundation, gate, net, selftest, virtio};
 use anyhow::{Result, ensure};
 use std::collections::BTreeSet;
 
@@ -16,7 +16,6 @@ pub fn all() -> impl Iterator<Item = Test> {
         .chain(net::tests())
         .chain(backend::TESTS)
         .chain(gate::TESTS)
-        .chain(memory::TESTS)
         .chain(selftest::TESTS)
         .copied()
 }
