@@ -186,7 +186,6 @@ bool rust_helper_skb_add_tail(struct sk_buff *skb, struct sk_buff *tail);
 bool rust_helper_skb_append(struct sk_buff *skb, const void *from, unsigned int len);
 int rust_helper_skb_append_skb(struct sk_buff *skb, const struct sk_buff *from);
 void rust_helper_skb_get_offload(const struct sk_buff *skb, struct skb_offload *offload);
-bool rust_helper_skb_has_partial_checksum(const struct sk_buff *skb);
 bool rust_helper_skb_header_cloned(const struct sk_buff *skb);
 int rust_helper_skb_linearize(struct sk_buff *skb);
 int rust_helper_skb_list(struct sk_buff *skb, void *front, unsigned int front_len,

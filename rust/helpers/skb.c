@@ -177,11 +177,6 @@ int rust_helper_skb_list(struct sk_buff *skb, void *front, unsigned int front_le
 	return used;
 }
 
-bool rust_helper_skb_has_partial_checksum(const struct sk_buff *skb)
-{
-	return skb->ip_summed == CHECKSUM_PARTIAL;
-}
-
 bool rust_helper_skb_header_cloned(const struct sk_buff *skb)
 {
 	return skb_header_cloned(skb);

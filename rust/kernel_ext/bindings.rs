@@ -82,7 +82,6 @@ pub(crate) use self::{
     rust_helper_skb_add_piece as skb_add_piece, rust_helper_skb_add_tail as skb_add_tail,
     rust_helper_skb_append as skb_append, rust_helper_skb_append_skb as skb_append_skb,
     rust_helper_skb_get_offload as skb_get_offload,
-    rust_helper_skb_has_partial_checksum as skb_has_partial_checksum,
     rust_helper_skb_header_cloned as skb_header_cloned, rust_helper_skb_linearize as skb_linearize,
     rust_helper_skb_list as skb_list, rust_helper_skb_orphan as skb_orphan,
     rust_helper_skb_set_checksum_verified as skb_set_checksum_verified,

@@ -454,7 +454,7 @@ impl Iterator for Filler<'_, '_> {
 }
 
 /// Makes a piece that the kernel keeps something behind.
-#[inline]
+#[inline(always)]
 fn first_piece(pool: &mut PagePool<'_>, size: u32) -> Option<Piece> {
     let frag = pool.alloc(size)?;
     let length = frag.capacity().checked_sub(SHARED_INFO)?;

@@ -112,6 +112,7 @@ impl<'bound> Tx<'bound> {
     }
 
     /// Sends a frame, or drops it. Tells whether the device has failed.
+    #[inline(always)]
     pub(crate) fn send(
         &mut self,
         queue: TxQueue<'_>,
@@ -240,6 +241,7 @@ impl<'bound> Tx<'bound> {
         }
     }
 
+    #[inline(always)]
     fn add(&mut self, mut skb: SkBuff, stats: &TxStats) -> Result<(), Refused> {
         let Some(ring) = &mut self.ring else {
             return Err(Refused::Dropped);

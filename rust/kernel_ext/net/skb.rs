@@ -91,7 +91,7 @@ impl SkBuff {
 
     /// Returns the fields.
     #[inline]
-    fn fields(&self) -> &bindings::sk_buff {
+    pub(super) fn fields(&self) -> &bindings::sk_buff {
         // SAFETY: By the type invariant, it is valid, and nobody else has it.
         unsafe { self.0.as_ref() }
     }

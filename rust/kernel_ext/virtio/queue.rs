@@ -299,7 +299,7 @@ impl<'bound, B: Buffer> Virtqueue<'bound, B> {
     /// Cost: none of a C function, while it is known that there are more; otherwise one. If the core
     /// drives the ring, one, or two if there is no buffer.
     #[doc(alias = "virtqueue_get_buf")]
-    #[inline]
+    #[inline(always)]
     pub fn pop(&mut self) -> Result<Option<Used<B>>> {
         // Some rings look only when they have nothing left that they have seen.
         if self.broken {

@@ -291,7 +291,7 @@ impl EventLayout {
     /// # Errors
     ///
     /// As [`Event::new`].
-    #[inline]
+    #[inline(always)]
     pub fn notifies(
         self,
         first: Position,

@@ -311,6 +311,21 @@ fn is_told(vdev: &Device<Bound>, this: &Data<'_>, queue: &mut Queue<'_>) -> Resu
     }
     take(queue, 2)?;
 
+    // It comes even if some of those before are taken meanwhile.
+    queue.disable_callback();
+    add(queue, 2)?;
+    queue.kick();
+    fsleep(LOOK);
+    queue.defer_callback();
+    take(queue, 1)?;
+    let before = interrupts();
+    add(queue, 1)?;
+    queue.kick();
+    if queue.can_defer_callback() {
+        wait(|| interrupts() > before)?;
+    }
+    take(queue, 2)?;
+
     queue.disable_callback();
     exchange(queue, 1)?;
     add(queue, 1)?;
