@@ -195,7 +195,7 @@ impl<'bound> Data<'bound> {
         nic.register()?;
         this.changed.queue();
         // The device has no address of its own, so it does not know which one is used.
-        if !this.has(Feature::MAC) && this.has(Feature::CTRL_MAC_ADDR) {
+        if !this.has(Feature::MAC) {
             this.set_mac(nic.mac())?;
         }
         Ok(())
@@ -525,11 +525,15 @@ impl net::Operations for Nic {
 
     fn set_mac<'bound>(
         data: Pin<&Data<'bound>>,
-        _: &net::Device<'bound, Self>,
+        nic: &net::Device<'bound, Self>,
         address: MacAddress,
         _: &Rtnl,
     ) -> Result {
-        data.set_mac(address)
+        data.set_mac(address)?;
+        if data.filters_own() {
+            data.replay_filter(nic);
+        }
+        Ok(())
     }
 
     fn vlan_add<'bound>(

@@ -8,6 +8,7 @@ use super::{
     shape::Shape,
     Data, //
 };
+use core::mem::offset_of;
 use kernel::prelude::*;
 use kernel_ext::net::{
     self,
@@ -18,6 +19,7 @@ use kernel_ext::net::{
 use virtio_wire::net::{
     config::{
         Config,
+        ConfigLayout,
         Duplex,
         QueuePairs,
         Speed, //
@@ -153,6 +155,14 @@ impl Addresses {
     }
 }
 
+/// What is set while the device is not there, it is told when it is back.
+fn later(result: Result<(), Failure>) -> Result {
+    match result {
+        Ok(()) | Err(Failure::Absent | Failure::Broken) => Ok(()),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
 impl Data<'_> {
     /// Sends a command, and has the device reset if it does not answer.
     pub(crate) fn command(&self, command: &Command<'_>) -> Result<(), Failure> {
@@ -175,13 +185,9 @@ impl Data<'_> {
         result
     }
 
-    /// Sends a command about something that was set: if the device is not there, it is told when it
-    /// is back.
+    /// Sends a command about something that was set.
     fn set(&self, command: &Command<'_>) -> Result {
-        match self.command(command) {
-            Ok(()) | Err(Failure::Absent | Failure::Broken) => Ok(()),
-            Err(failure) => Err(failure.into()),
-        }
+        later(self.command(command))
     }
 
     /// Says that an announcement was noticed.
@@ -200,13 +206,34 @@ impl Data<'_> {
 
     /// Sets the address.
     pub(crate) fn set_mac(&self, address: [u8; 6]) -> Result {
-        if !self.has(Feature::CTRL_MAC_ADDR) {
-            return Err(EOPNOTSUPP);
-        }
         let mac = MacAddress::new(address).map_err(|_| EADDRNOTAVAIL)?;
-        self.set(&Command::SetMac(mac))?;
+        later(self.tell_mac(mac))?;
         self.state.lock().mac = Some(mac);
         Ok(())
+    }
+
+    /// Tells the device an address, if there is a way.
+    fn tell_mac(&self, mac: MacAddress) -> Result<(), Failure> {
+        if self.has(Feature::CTRL_MAC_ADDR) {
+            self.command(&Command::SetMac(mac))
+        } else if self.writes_mac() {
+            let offset = offset_of!(ConfigLayout, mac);
+            let written = self.vdev.write_config::<ConfigLayout>(offset, &mac.bytes());
+            written.map_err(Failure::from)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Tells whether the device has the address in its configuration space.
+    fn writes_mac(&self) -> bool {
+        self.has(Feature::MAC) && self.features.is_legacy()
+    }
+
+    /// Tells whether the device cannot be told the address, so that it is one of those that the filter
+    /// has to let through.
+    pub(crate) fn filters_own(&self) -> bool {
+        !self.has(Feature::CTRL_MAC_ADDR) && !self.writes_mac()
     }
 
     /// Starts or stops to receive a VLAN.
@@ -249,14 +276,17 @@ impl Data<'_> {
         if !self.has(Feature::CTRL_RX) {
             return Ok(());
         }
-        let addresses = Addresses::read(filter)?;
-        match self.send_filter(&addresses) {
-            Ok(()) | Err(Failure::Absent | Failure::Broken) => Ok(()),
-            Err(failure) => Err(failure.into()),
-        }
+        later(self.send_filter(Addresses::read(filter)?))
     }
 
-    fn send_filter(&self, addresses: &Addresses) -> Result<(), Failure> {
+    fn send_filter(&self, mut addresses: Addresses) -> Result<(), Failure> {
+        let own = self.state.lock().mac.filter(|_| self.filters_own());
+        if let Some(mac) = own {
+            let added = addresses
+                .unicast
+                .extend_from_slice(&mac.bytes(), GFP_KERNEL);
+            added.map_err(Error::from)?;
+        }
         let promiscuous = addresses.promiscuous.into();
         self.command(&Command::RxMode(RxMode::Promiscuous, promiscuous))?;
         let all = addresses.all_multicast.into();
@@ -275,15 +305,12 @@ impl Data<'_> {
             let state = self.state.lock();
             (state.pairs, state.gso, state.mac)
         };
-        let mut result = Ok(());
+        let mut result = mac.map_or(Ok(()), |mac| self.tell_mac(mac));
         let mut send = |command: &Command<'_>| {
             if result.is_ok() {
                 result = self.command(command);
             }
         };
-        if let Some(mac) = mac {
-            send(&Command::SetMac(mac));
-        }
         if self.has(Feature::MQ) {
             if let Ok(pairs) = QueuePairs::new(pairs) {
                 send(&Command::QueuePairs(pairs));
@@ -309,7 +336,7 @@ impl Data<'_> {
             return;
         }
         let addresses = nic.rx_filter(Addresses::read).map_err(Failure::from);
-        let result = addresses.and_then(|addresses| self.send_filter(&addresses));
+        let result = addresses.and_then(|addresses| self.send_filter(addresses));
         if let Err(failure) = result {
             self.complain("the filter", failure);
         }
