@@ -47,6 +47,8 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("clear", "remove rule RULE, or all"),
     ("pause", "take nothing from queue QUEUE, or from all"),
     ("resume", "go on"),
+    ("deafen", "lose the notifications of queue QUEUE, or of all"),
+    ("listen", "take them again, and do what there is"),
     ("release", "serve what is held"),
     ("latency", "let each request take US microseconds"),
     (
@@ -155,6 +157,16 @@ impl<C: Class> Device<C> {
                         queue.paused = command == "pause";
                     }
                     self.run(index);
+                }
+            }
+            "deafen" | "listen" => {
+                for index in self.chosen(arguments)? {
+                    if let Some(queue) = self.queues.get_mut(index) {
+                        queue.deaf = command == "deafen";
+                    }
+                    if command == "listen" {
+                        self.run(index);
+                    }
                 }
             }
             "release" => {

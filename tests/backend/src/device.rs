@@ -197,6 +197,10 @@ impl<C: Class> Device<C> {
                 return;
             }
         }
+        if queue.deaf {
+            queue.counters.lost_kicks += 1;
+            return;
+        }
         queue.counters.kicks += 1;
         let taken = queue.counters.taken;
         self.run(index);

@@ -94,6 +94,8 @@ pub struct Counters {
     pub kicks: u64,
     /// ... and there was nothing.
     pub empty_kicks: u64,
+    /// Notifications that were lost on purpose.
+    pub lost_kicks: u64,
     /// The driver was notified.
     pub calls: u64,
     /// ... or did not want to be, when something was returned.
@@ -166,6 +168,10 @@ pub struct Queue<J> {
     pub enabled: bool,
     /// Whether it is stopped by the control socket.
     pub paused: bool,
+    /// Whether notifications are lost.
+    pub deaf: bool,
+    /// How many buffers had been returned when the ring began.
+    began: u64,
     /// The ring, while the queue runs.
     pub ring: Option<Ring>,
     /// What is served later.
@@ -206,6 +212,8 @@ impl<J> Queue<J> {
             error: None,
             enabled: false,
             paused: false,
+            deaf: false,
+            began: 0,
             ring: None,
             waiting: Vec::new(),
             flying: BTreeMap::new(),
@@ -262,6 +270,7 @@ impl<J> Queue<J> {
         self.ring = Some(ring);
         self.gate = Gate::new(order);
         self.number = 0;
+        self.began = self.counters.returned;
         self.counters.starts += 1;
     }
 
@@ -321,6 +330,17 @@ impl<J> Queue<J> {
         if let Some(taken) = self.out.remove(&id) {
             let micros = u64::try_from(taken.elapsed().as_micros()).unwrap_or(u64::MAX);
             self.counters.latency.add(micros);
+        }
+    }
+
+    /// Takes what notifies the driver. QEMU gives it to a queue that runs already, and does not look at
+    /// what it had before: what was returned meanwhile is told of again.
+    pub fn set_call(&mut self, call: Option<File>) {
+        self.call = call;
+        let returned = self.ring.is_some() && self.counters.returned > self.began;
+        let owed = std::mem::take(&mut self.owes_call);
+        if self.call.is_some() && (owed || returned) {
+            self.send_call();
         }
     }
 
@@ -457,17 +477,24 @@ impl<J> Queue<J> {
     /// Describes the queue.
     pub fn describe(&self) -> Value {
         let counters = &self.counters;
+        // A ring that cannot be understood says nothing.
+        let look = self.ring.as_ref().and_then(|ring| ring.look().ok());
         json!({
             "size": self.setup.size,
             "running": self.ring.is_some(),
             "enabled": self.enabled,
             "paused": self.paused,
+            "available": look.map(|look| look.waiting),
+            "asked": look.map(|look| look.asked),
+            "wanted": look.and_then(|look| look.wanted),
+            "owes_call": self.owes_call,
             "waiting": self.waiting.len(),
             "in_flight": self.flying.len(),
             "out": self.ring.as_ref().map_or(0, Ring::out),
             "base": self.ring.as_ref().map_or(0, Ring::base),
             "kicks": counters.kicks,
             "empty_kicks": counters.empty_kicks,
+            "lost_kicks": counters.lost_kicks,
             "calls": counters.calls,
             "quiet": counters.quiet,
             "storm_calls": counters.storm_calls,

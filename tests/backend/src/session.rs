@@ -289,11 +289,7 @@ impl<C: Class> VhostUserBackendReqHandlerMut for Device<C> {
     }
 
     fn set_vring_call(&mut self, index: u8, fd: Option<File>) -> Result<()> {
-        let queue = self.queue(index.into())?;
-        queue.call = fd;
-        if queue.call.is_some() && std::mem::take(&mut queue.owes_call) {
-            queue.send_call();
-        }
+        self.queue(index.into())?.set_call(fd);
         Ok(())
     }
 

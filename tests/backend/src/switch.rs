@@ -113,6 +113,10 @@ counters! {
         out_bytes,
         /// Frames from it went to all ports.
         flooded,
+        /// ... as nobody knows the address that they are for.
+        unknown,
+        /// A frame from it left nowhere: no other port is in its VLAN, or may be reached.
+        nowhere,
         /// A frame from it was for an address that is at it, too.
         filtered,
         /// A frame from it was not one, or came from a group.
@@ -121,6 +125,8 @@ counters! {
         wrong_vlan,
         /// A frame from it has a source that is not its own.
         wrong_source,
+        /// A frame for all, or for there, did not leave: the port is not in its VLAN.
+        other_vlan,
         /// A frame from it is for switches only.
         reserved,
         /// The link is down, and a frame came in, or was to leave.
@@ -291,6 +297,7 @@ impl Port {
             Loss::WrongVlan => counters.wrong_vlan += 1,
             Loss::Reserved => counters.reserved += 1,
             Loss::Filtered => counters.filtered += 1,
+            Loss::Nowhere => counters.nowhere += 1,
             // The outlet and the shaper count for themselves.
             Loss::Shaper | Loss::Full | Loss::Closed => {}
         }
@@ -337,20 +344,32 @@ impl State {
             _ => None,
         };
         if let Some(port) = self.ports.get_mut(from) {
-            port.counters.flooded += u64::from(found.is_none() && !reserved);
+            let floods = found.is_none() && !reserved;
+            port.counters.flooded += u64::from(floods);
+            port.counters.unknown += u64::from(floods && !is_group(destination));
             if let Some(loss) = loss {
                 port.count(loss);
                 return (Vec::new(), Some(loss));
             }
         }
-        let isolated = |index: usize| {
-            let port = self.ports.get(index);
-            port.is_some_and(|port| port.options.isolated)
-        };
-        let both_isolated = |to: &usize| isolated(from) && isolated(*to);
-        let all = 0..self.ports.len();
-        let to = all.filter(|to| *to != from && found.is_none_or(|found| found == *to));
-        (to.filter(|to| !both_isolated(to)).collect(), None)
+        let isolated = |port: &Port| port.options.isolated;
+        let from_isolated = self.ports.get(from).is_some_and(isolated);
+        let mut to = Vec::new();
+        for (index, port) in self.ports.iter_mut().enumerate() {
+            if index == from || found.is_some_and(|found| found != index) {
+                continue;
+            }
+            if port.options.vlans.out(vlan, false).is_none() {
+                port.counters.other_vlan += 1;
+            } else if !(from_isolated && isolated(port)) {
+                to.push(index);
+            }
+        }
+        let loss = to.is_empty().then_some(Loss::Nowhere);
+        if let (Some(port), Some(loss)) = (self.ports.get_mut(from), loss) {
+            port.count(loss);
+        }
+        (to, loss)
     }
 }
 

@@ -94,7 +94,10 @@ impl Filter {
         } else if virtio_wire::net::mac::is_group(to) {
             !self.no_multicast && (self.all_multicast || listed)
         } else {
-            !self.no_unicast && (self.all_unicast || listed || to == self.own.unwrap_or(mac))
+            // Whoever was not told an address has one of its own making, which the device may not know.
+            let told = || form.accepted.has(Feature::MAC).then_some(mac);
+            let own = self.own.or_else(told);
+            !self.no_unicast && (self.all_unicast || listed || own.is_none_or(|own| own == to))
         }
     }
 }

@@ -383,6 +383,18 @@ fn the_driver_says_what_it_wants() {
 }
 
 #[test]
+fn a_driver_without_an_address_gets_those_of_all_stations() {
+    let mut bench = Bench::new(&control(), &[Feature::MAC]);
+    let (chosen, stranger) = ([2, 0, 0, 0, 0, 98], [2, 0, 0, 0, 0, 99]);
+    assert_eq!(bench.send_command(&[0, 0, 0]), 0);
+    assert!(bench.gets(chosen, None) && bench.gets(stranger, None));
+    assert!(!bench.gets([1, 0, 0x5e, 0, 0, 1], None));
+    // Once it has said which one it has, it gets that.
+    assert_eq!(bench.send_command(&[&[1, 1][..], &chosen].concat()), 0);
+    assert!(bench.gets(chosen, None) && !bench.gets(stranger, None));
+}
+
+#[test]
 fn the_configuration_space_is_there_and_lies() {
     let mut bench = Bench::new(&control(), &[]);
     let layout = ConfigLayout::parse(&bench.net.config()).expect("a layout");

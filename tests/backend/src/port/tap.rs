@@ -10,7 +10,10 @@ use crate::{
     wake::Waker,
 };
 use anyhow::{Result, ensure};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
 use serde_json::{Value, json};
 use std::{
     io::{self, Read, Write},
@@ -41,6 +44,7 @@ struct Counters {
     to_host_large: AtomicU64,
     malformed: AtomicU64,
     too_long: AtomicU64,
+    down: AtomicU64,
     refused: AtomicU64,
 }
 
@@ -107,6 +111,11 @@ fn rules(tap: &Tap) -> Option<(RxRules, Takes)> {
     Some((RxRules::new(accepted), takes))
 }
 
+/// Returns whether that is what the kernel says of an interface that is down.
+fn is_down(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::IO.raw_os_error())
+}
+
 impl Port {
     fn run(&self) -> Result<()> {
         let Some((rules, takes)) = rules(&self.tap) else {
@@ -119,7 +128,7 @@ impl Port {
                 PollFd::new(&self.waker, PollFlags::IN),
             ];
             match poll(&mut events, None) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
             self.waker.clear();
@@ -127,8 +136,7 @@ impl Port {
                 match self.tap.file().read(&mut buffer) {
                     Ok(length) => self.receive(&rules, buffer.get(..length).unwrap_or_default()),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    // The interface is down.
-                    Err(error) if error.raw_os_error() == Some(5) => break,
+                    Err(error) if is_down(&error) => break,
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -187,13 +195,14 @@ impl Port {
                 continue;
             }
             bytes.extend(&piece.bytes);
-            // A frame is written as a whole, or not at all. If not, the interface is down, or the host
-            // does not like it.
+            // A frame is written as a whole, or not at all.
             match self.tap.file().write(&bytes) {
                 Ok(length) if length == bytes.len() => {
                     add(&self.counters.to_host, 1_u64);
                     add(&self.counters.to_host_large, piece.offload.gso.is_some());
                 }
+                Err(error) if is_down(&error) => add(&self.counters.down, 1_u64),
+                // The host does not like it.
                 _ => add(&self.counters.refused, 1_u64),
             }
         }
@@ -219,7 +228,23 @@ impl Controlled for Port {
             "to_host_large": get(&counters.to_host_large),
             "malformed": get(&counters.malformed),
             "too_long": get(&counters.too_long),
+            "down": get(&counters.down),
             "refused": get(&counters.refused),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_that_is_down_is_told_apart() {
+        let error = |errno: Errno| io::Error::from_raw_os_error(errno.raw_os_error());
+
+        assert!(is_down(&error(Errno::IO)));
+        // Of a frame that it does not like, and of one for which there is no room.
+        assert!(!is_down(&error(Errno::INVAL)));
+        assert!(!is_down(&error(Errno::NOBUFS)));
     }
 }

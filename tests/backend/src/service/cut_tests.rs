@@ -109,12 +109,7 @@ fn a_connection_ends_at_each_message_and_another_one_is_served() {
 
     bench.host.reconnect();
     bench.negotiate();
-    let region = bench.host.region();
-    bench.host.front.set_mem_table(&[region]).expect("memory");
-    bench.start(0);
-    bench.send();
-    bench.wait();
-    assert_eq!(bench.status(), 0);
+    bench.serves_first();
 }
 
 #[test]

@@ -57,6 +57,59 @@ fn what_a_queue_waits_for_is_told() {
     bench.says("It was stopped: the driver has reset the device, or QEMU is stopped.");
 }
 
+#[test]
+fn what_a_queue_waits_for_is_counted() {
+    let mut bench = Bench::new("waits");
+    let queue = |bench: &Bench| bench.host.counters()["queues"][0].clone();
+    assert_eq!(queue(&bench)["available"], json!(null), "it does not run");
+    let region = bench.host.region();
+    bench.host.front.set_mem_table(&[region]).expect("memory");
+    bench.start(0);
+    bench.says("All that the driver has made available was taken.");
+    let waits = queue(&bench);
+    assert_eq!(
+        (&waits["available"], &waits["asked"]),
+        (&json!(0), &json!(true))
+    );
+    assert_eq!(
+        (&waits["wanted"], &waits["owes_call"]),
+        (&json!(1), &json!(false))
+    );
+
+    bench.prepare();
+    assert_eq!(queue(&bench)["available"], 1);
+    // From now on the driver does not want to be notified.
+    bench.host.write(AVAILABLE, &[1, 0]);
+    assert_eq!(queue(&bench)["wanted"], json!(null));
+}
+
+#[test]
+fn notifications_are_lost_on_purpose() {
+    let mut bench = Bench::new("deaf");
+    bench.serves_first();
+    bench.host.command("deafen", json!({ "queue": 0 }));
+    bench.send();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while bench.host.counters()["queues"][0]["lost_kicks"] != 1 {
+        assert!(Instant::now() < deadline, "{}", bench.host.counters());
+        thread::sleep(Duration::from_millis(5));
+    }
+    let queue = bench.host.counters()["queues"][0].clone();
+    assert_eq!((&queue["kicks"], &queue["taken"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&queue["available"], &queue["asked"]),
+        (&json!(1), &json!(true))
+    );
+    assert_eq!(bench.status(), 0xff);
+
+    bench.host.command("listen", json!({}));
+    bench.wait();
+    assert_eq!(bench.status(), 0);
+    bench.send();
+    bench.wait();
+    assert_eq!(bench.host.counters()["queues"][0]["kicks"], 2);
+}
+
 /// Has a request served, and waits until so many are.
 fn serve(bench: &mut Bench, done: u32) {
     bench.prepare();

@@ -28,6 +28,8 @@ pub enum Loss {
     Reserved,
     /// It is for an address that is at the same port.
     Filtered,
+    /// No other port is in its VLAN, or may be reached.
+    Nowhere,
     /// The link is down.
     LinkDown,
     /// As it was wanted of the port.
@@ -47,6 +49,7 @@ impl Loss {
             Self::WrongSource => "dropped: wrong source",
             Self::Reserved => "dropped: reserved for switches",
             Self::Filtered => "dropped: its destination is at the same port",
+            Self::Nowhere => "dropped: no port to leave at",
             Self::LinkDown => "dropped: the link is down",
             Self::Shaper => "dropped: loss of the port",
             Self::Full => "dropped: too many frames wait",

@@ -134,6 +134,40 @@ fn vlans_are_apart() {
 }
 
 #[test]
+fn frames_that_do_not_arrive_are_counted() {
+    let bench = Bench::new(&[access("a", 10), access("b", 10), access("c", 20)]);
+    // For all, and for nobody known; then for somebody who is.
+    bench.send(0, 1, 0xff, None);
+    bench.send(0, 1, 2, None);
+    bench.send(1, 2, 1, None);
+    bench.send(0, 1, 2, None);
+    assert_eq!(bench.counter("a", "flooded"), 2);
+    assert_eq!(bench.counter("a", "unknown"), 1);
+    assert_eq!(
+        bench.counter("c", "other_vlan"),
+        2,
+        "what is for one is not for all"
+    );
+    assert_eq!(bench.counter("a", "nowhere"), 0);
+
+    // Nobody else is in VLAN 20.
+    assert_eq!(bench.send(2, 3, 0xff, None), []);
+    assert_eq!(bench.send(2, 3, 1, None), []);
+    assert_eq!(bench.counter("c", "nowhere"), 2);
+    assert_eq!(bench.counter("a", "other_vlan"), 2);
+    bench.command("vlans", json!({ "port": "b", "vlan": 20 }));
+    assert_eq!(bench.send(2, 3, 0xff, None), [(1, None)]);
+    assert_eq!(bench.counter("c", "nowhere"), 2);
+
+    // Nor may it be reached.
+    for port in ["b", "c"] {
+        bench.command("isolate", json!({ "port": port, "on": true }));
+    }
+    assert_eq!(bench.send(2, 3, 0xff, None), []);
+    assert_eq!(bench.counter("c", "nowhere"), 3);
+}
+
+#[test]
 fn by_default_a_port_is_in_all_vlans() {
     let bench = Bench::new(&ports(&["a", "b"]));
     assert_eq!(bench.send(0, 1, 2, Some(77)), [(1, Some(77))]);

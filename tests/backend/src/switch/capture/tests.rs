@@ -115,6 +115,9 @@ fn what_comes_in_and_is_lost_has_a_reason() {
     let mut pause = frame(1, 2);
     pause.bytes[..6].copy_from_slice(&[1, 0x80, 0xc2, 0, 0, 1]);
     bench.captured.send(pause);
+    // The other port is in no VLAN that this one is in.
+    bench.command("vlans", json!({ "port": "other", "vlan": 20 }));
+    bench.captured.send(frame(1, 2));
     bench.command("link", json!({ "port": "one", "up": false }));
     bench.captured.send(frame(1, 2));
 
@@ -125,6 +128,7 @@ fn what_comes_in_and_is_lost_has_a_reason() {
         passed(IN),
         lost(IN, Loss::Filtered),
         lost(IN, Loss::Reserved),
+        lost(IN, Loss::Nowhere),
         lost(IN, Loss::LinkDown),
     ];
     assert_eq!(bench.told(), wanted);
