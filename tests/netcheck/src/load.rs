@@ -45,7 +45,7 @@ pub fn run(to: &Server, streams: u64, stop: &Path) -> Result<()> {
             }));
             threads.push(scope.spawn(move || {
                 repeat(stop, &counts.datagrams, &counts.broken, || {
-                    udp::exchange(to, &SIZES).map(|_| ())
+                    udp::exchange(to, &SIZES, None).map(|_| ())
                 })
             }));
         }

@@ -19,6 +19,7 @@ netcheck serve [OPTION ...]             answer TCP and UDP, until it is killed
 netcheck tcp ADDRESS [OPTION ...]       move bytes over TCP, in both directions at once
     --up BYTES, --down BYTES            how many, in which direction (0)
 netcheck udp ADDRESS SIZE ...           have datagrams of these sizes answered
+    --segment BYTES                     have the kernel, or the device, cut them
 netcheck load ADDRESS --stop FILE       move what it can until there is such a file
     --streams N                         on N connections (2)
     --patience SECONDS                  over TCP, nothing may move for so long (25)
@@ -34,6 +35,7 @@ struct Arguments {
     down: u64,
     streams: u64,
     patience: u64,
+    segment: Option<u16>,
     stop: Option<PathBuf>,
 }
 
@@ -55,6 +57,7 @@ fn parse() -> Result<Arguments> {
         down: 0,
         streams: 2,
         patience: 25,
+        segment: None,
         stop: None,
     };
     let mut parser = lexopt::Parser::from_env();
@@ -65,6 +68,7 @@ fn parse() -> Result<Arguments> {
             Long("down") => arguments.down = parser.value()?.parse()?,
             Long("streams") => arguments.streams = parser.value()?.parse()?,
             Long("patience") => arguments.patience = parser.value()?.parse()?,
+            Long("segment") => arguments.segment = Some(parser.value()?.parse()?),
             Long("stop") => arguments.stop = Some(parser.value()?.into()),
             Value(word) => arguments.words.push(word.string()?),
             other => return Err(other.unexpected().into()),
@@ -98,7 +102,8 @@ fn call() -> Result<()> {
         "udp" => {
             let server = server()?;
             let sizes: Result<Vec<usize>, _> = words.map(str::parse).collect();
-            let again = udp::exchange(&server, &sizes.context("not a size")?)?;
+            let sizes = sizes.context("not a size")?;
+            let again = udp::exchange(&server, &sizes, arguments.segment)?;
             println!("{again} sent again");
             Ok(())
         }

@@ -6,6 +6,7 @@
 use crate::tcp::{Corrupt, Server};
 use anyhow::{Context, Result, bail, ensure};
 use netcheck::pattern::{answer, datagram};
+use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
 use std::{
     io::ErrorKind,
     net::UdpSocket,
@@ -45,8 +46,10 @@ pub fn serve(port: u16) -> Result<()> {
     }
 }
 
-/// Sends a datagram of each size, and waits for its answer. Returns how many were sent again.
-pub fn exchange(to: &Server, sizes: &[usize]) -> Result<u32> {
+/// Sends a datagram of each size, and waits for its answer. Returns how many were sent again. With a
+/// segment, what is longer is given to the kernel at once to be cut into datagrams of that size, each of
+/// which has an answer.
+pub fn exchange(to: &Server, sizes: &[usize], segment: Option<u16>) -> Result<u32> {
     let any = if to.address.is_ipv4() {
         "0.0.0.0"
     } else {
@@ -54,10 +57,16 @@ pub fn exchange(to: &Server, sizes: &[usize]) -> Result<u32> {
     };
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect((to.address, to.port))?;
+    if let Some(segment) = segment {
+        ensure!(segment > 0, "a segment has no bytes");
+        setsockopt(&socket, UdpGsoSegment, &segment.into()).context("cutting datagrams")?;
+    }
     let mut again = 0;
     for &size in sizes {
         let mut attempt = 1;
-        while !try_once(&socket, size).with_context(|| format!("a datagram of {size} bytes"))? {
+        while !try_once(&socket, &cut(size, segment))
+            .with_context(|| format!("a datagram of {size} bytes"))?
+        {
             ensure!(
                 attempt < ATTEMPTS,
                 "a datagram of {size} bytes has no answer after {ATTEMPTS} attempts"
@@ -69,9 +78,21 @@ pub fn exchange(to: &Server, sizes: &[usize]) -> Result<u32> {
     Ok(again)
 }
 
-/// Returns whether the answer came.
-fn try_once(socket: &UdpSocket, size: usize) -> Result<bool> {
-    match socket.send(&datagram(size)) {
+/// Returns the sizes of the datagrams that so many bytes are cut into.
+fn cut(size: usize, segment: Option<u16>) -> Vec<usize> {
+    let segment = segment.map_or(usize::MAX, usize::from);
+    if size <= segment {
+        return vec![size];
+    }
+    let mut pieces = vec![segment; size / segment];
+    pieces.extend(Some(size % segment).filter(|&rest| rest > 0));
+    pieces
+}
+
+/// Sends datagrams of these sizes at once. Returns whether all answers came.
+fn try_once(socket: &UdpSocket, sizes: &[usize]) -> Result<bool> {
+    let sent: Vec<u8> = sizes.iter().flat_map(|&size| datagram(size)).collect();
+    match socket.send(&sent) {
         Ok(_) => {}
         // There is no memory, link, route or server now, or this is told of an earlier one.
         Err(error) if error.raw_os_error() != Some(TOO_LONG) => {
@@ -82,6 +103,7 @@ fn try_once(socket: &UdpSocket, size: usize) -> Result<bool> {
     }
     let deadline = Instant::now() + WAIT;
     let mut buffer = vec![0; BUFFER];
+    let mut missing = sizes.to_vec();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -100,13 +122,16 @@ fn try_once(socket: &UdpSocket, size: usize) -> Result<bool> {
             }
         };
         if got == WRONG {
-            bail!(Corrupt(format!("{size} bytes to the server")));
+            bail!(Corrupt(format!("{} bytes to the server", sent.len())));
         }
         // Late answers to earlier ones may come, too.
         if got != answer(got.len()) {
             bail!(Corrupt(format!("{} bytes from the server", got.len())));
         }
-        if got.len() == size {
+        if let Some(at) = missing.iter().position(|&size| size == got.len()) {
+            missing.swap_remove(at);
+        }
+        if missing.is_empty() {
             return Ok(true);
         }
     }
