@@ -30,6 +30,7 @@ mod runner;
 mod selftest;
 mod show;
 mod splat;
+mod systems;
 mod virtio;
 
 use anyhow::{Result, bail};

@@ -2,7 +2,7 @@
 
 //! The list of all tests.
 
-use crate::{backend, blk, block, cx::Test, foundation, gate, net, selftest, virtio};
+use crate::{backend, blk, block, cx::Test, foundation, gate, net, selftest, systems, virtio};
 use anyhow::{Result, ensure};
 use std::collections::BTreeSet;
 
@@ -15,6 +15,7 @@ pub fn all() -> impl Iterator<Item = Test> {
         .chain(blk::tests())
         .chain(net::tests())
         .chain(backend::TESTS)
+        .chain(systems::TESTS)
         .chain(gate::TESTS)
         .chain(selftest::TESTS)
         .copied()

@@ -115,7 +115,7 @@ impl Backend {
         state.program = None;
         state.starts += 1;
         let program = paths::built("virtio-backend")?;
-        let control = self.sockets.path().join("control");
+        let control = self.control();
         // One that was killed has left it.
         let _ = std::fs::remove_file(&control);
         let mut command = Command::new(program);
@@ -198,6 +198,11 @@ impl Backend {
             "-chardev",
             &format!("socket,id=backend-{name},path={},{end}", socket.display()),
         ])
+    }
+
+    /// Returns where the control socket is.
+    pub fn control(&self) -> PathBuf {
+        self.sockets.path().join("control")
     }
 
     /// Sends a command to the control socket, and returns what it answers.

@@ -6,12 +6,12 @@
 mod adversary;
 pub mod blk;
 mod files;
-mod handle;
+pub mod handle;
 mod migration;
-mod net;
+pub mod net;
 mod net_adversary;
 mod rings;
-mod switch;
+pub mod switch;
 
 pub use handle::{Backend, Part};
 pub use net::tcp_both_ways;

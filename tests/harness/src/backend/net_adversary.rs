@@ -4,7 +4,7 @@
 
 use super::{
     handle::{Part, number},
-    net::{Interface, builder_of, load_driver, reach},
+    net::{Interface, builder_of, load_driver, reach, tcp_both_ways},
 };
 use crate::{cx::Cx, net::rig::Driver};
 use anyhow::{Result, ensure};
@@ -114,8 +114,14 @@ pub fn whole(cx: &mut Cx, driver: Driver) -> Result<()> {
     let backend = cx.backend_of(vec![
         Part::net("net", "control,queues=1,mtu=1400,mac=52:54:00:00:00:01"),
         Part::port("peer", "ip=10.0.0.1/24,mtu=1400"),
+        Part::net(
+            "plain",
+            "control,queues=1,vlan=20,without=mac:ctrl-mac-addr:status",
+        ),
+        Part::port("other", "ip=10.0.1.1/24,vlan=20"),
     ])?;
     let builder = backend.attach_whole_net(builder_of(cx, driver)?, "net", 1);
+    let builder = backend.attach_whole_net(builder, "plain", 1);
     let guest = cx.boot(&builder)?;
     load_driver(&guest, driver, &[LAN])?;
     cx.case("says_what_it_is", |_| {
@@ -123,6 +129,30 @@ pub fn whole(cx: &mut Cx, driver: Driver) -> Result<()> {
                              ping -c 2 -i 0.2 -s 1300 10.0.0.1 >/dev/null")?;
         ensure!(said == "1400\n1\n", "the guest says {said}");
         Ok(())
+    });
+    cx.case("gets_exact_header_lengths", |_| {
+        let features = guest.sh("cat /sys/class/net/lan/device/features")?;
+        ensure!(features.as_bytes().get(59) == Some(&b'1'), "{features}");
+        tcp_both_ways(&guest, "10.0.0.1", 1_000_000)?;
+        let counters = &backend.counters("net")?["class"]["tx"];
+        // It looks whether what is said of a large frame is true.
+        ensure!(number(counters, "large")? > 0, "{counters:#}");
+        ensure!(number(counters, "bad_header")? == 0, "{counters:#}");
+        ensure!(number(counters, "slips")? == 0, "{counters:#}");
+        Ok(())
+    });
+    cx.case("has_no_address", |_| {
+        // A random one is that of one station, which nobody has assigned.
+        guest
+            .sh(
+                "cd /sys/class/net && nic=$(dirname $(grep -lx 1 eth*/addr_assign_type)) &&
+             grep -q '^.[26ae]:' $nic/address &&
+             ip addr add 10.0.1.2/24 dev $nic && ip link set $nic up &&
+             ping -c 2 -i 0.2 10.0.1.1 >/dev/null &&
+             ip link set $nic down && ip link set $nic address 52:54:00:00:00:09 &&
+             ip link set $nic up && ping -c 2 -i 0.2 10.0.1.1 >/dev/null",
+            )
+            .map(|_| ())
     });
     cx.case("takes_commands", |_| {
         let before = backend.counters("net")?;

@@ -167,7 +167,7 @@ fn tags(backend: &Backend, two: &Guest) -> Result<()> {
 }
 
 /// Finds out whether there are tap interfaces here, in the name space of this test.
-fn tap_works() -> Result<()> {
+pub fn tap_works() -> Result<()> {
     for action in ["add", "del"] {
         let tap = ["tuntap", action, "name", "rvtry", "mode", "tap"];
         let output = Command::new("ip").args(tap).output()?;
@@ -179,7 +179,8 @@ fn tap_works() -> Result<()> {
     Ok(())
 }
 
-fn host(command: &str) -> Result<()> {
+/// Runs a command of the shell on the host, in the name space of this test.
+pub fn host(command: &str) -> Result<()> {
     let output = Command::new("sh").args(["-ec", command]).output()?;
     ensure!(
         output.status.success(),

@@ -178,7 +178,6 @@ fn is_asked_for(cx: &mut Cx, flavour: &str) -> Result<()> {
     let (guest, driver) = (misled(cx, flavour, Driver::Ours, &scratch)?, Driver::Ours);
     let disk = driver.disk();
     let load = Load::start(&guest, &format!("/dev/{disk}"), disk)?;
-    guest.sh("mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null || true")?;
     for _ in 0..ROUNDS {
         // The driver may write over it before the device looks.
         let said = guest.run_within(

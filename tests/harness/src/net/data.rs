@@ -75,6 +75,9 @@ const SIZES: &str = "0 1 2 17 18 19 59 60 61 1023 1445 1451 1452 1453 1471 1472 
 /// The forms of which each is another way through the driver.
 const WAYS: &[&str] = &["transitional", "packed", "small_buffers", "big_buffers"];
 
+/// The forms that are also used with the shortest packets, and with long ones.
+const LARGE: &[&str] = &["transitional", "packed", "big_buffers"];
+
 /// Does everything on each form of the device, one after the other.
 pub fn arrives(cx: &mut Cx, flavour: &str, driver: Driver) -> Result<()> {
     arrives_by(cx, flavour, driver, &FORMS.iter().collect::<Vec<_>>())
@@ -120,7 +123,7 @@ fn arrives_by(cx: &mut Cx, flavour: &str, driver: Driver, forms: &[&Form]) -> Re
         cx.case(&format!("{}/tcp", form.name), |_| {
             streams(&guest, &lan, bytes)
         });
-        if ["transitional", "big_buffers"].contains(&form.name) {
+        if LARGE.contains(&form.name) {
             for mtu in [9000, 65535, 68] {
                 cx.case(&format!("{}/mtu_{mtu}", form.name), |_| {
                     fits(&guest, &lan, number, mtu, bytes / 2)

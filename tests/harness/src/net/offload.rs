@@ -25,6 +25,9 @@ const FRAME: u64 = 1514;
 
 const DEVICE: &str = ",mq=on";
 
+/// Datagrams that the kernel gets in large pieces.
+const CUT: &str = "udp {} --segment 1400 60000 14000 14001 2801 60000 1401";
+
 /// Switches one after the other.
 pub fn is_switched(cx: &mut Cx, flavour: &str, driver: Driver) -> Result<()> {
     let mut lan = Lan::new(cx)?;
@@ -66,31 +69,23 @@ pub fn is_switched(cx: &mut Cx, flavour: &str, driver: Driver) -> Result<()> {
         Ok(())
     });
 
-    cx.case("frames_to_the_peer", |_| {
-        let send = || guest.sh(&format!("netcheck tcp {PEER} --up {bytes}"));
-        let large = lan.frame_size("tap0", true, || send().map(|_| ()))?;
-        guest.sh(&format!("ethtool -K {nic} tso off"))?;
-        let cut = lan.frame_size("tap0", true, || send().map(|_| ()))?;
-        guest.sh(&format!("ethtool -K {nic} tso on"))?;
-        // The guest sends little but data here, in frames that are full.
-        ensure!(
-            large > FRAME && (FRAME / 2..=FRAME).contains(&cut),
-            "frames have {large} bytes with segmentation, {cut} without"
-        );
-        Ok(())
-    });
-    cx.case("frames_from_the_peer", |_| {
-        let send = || lan.netcheck(&format!("tcp {GUEST} --up {bytes}"));
-        let large = lan.frame_size("tap0", false, || send().map(|_| ()))?;
-        guest.sh(&format!("ethtool -K {nic} rx-gro-hw off"))?;
-        let cut = lan.frame_size("tap0", false, || send().map(|_| ()))?;
-        guest.sh(&format!("ethtool -K {nic} rx-gro-hw on"))?;
-        ensure!(
-            large > FRAME && (FRAME / 2..=FRAME).contains(&cut),
-            "frames have {large} bytes with large receive, {cut} without"
-        );
-        Ok(())
-    });
+    for (case, switch, work) in [
+        ("streams", "tso", format!("tcp {{}} --up {bytes}")),
+        ("datagrams", "tx-udp-segmentation", CUT.to_owned()),
+    ] {
+        cx.case(&format!("{case}_to_the_peer"), |_| {
+            let work = format!("netcheck {}", work.replace("{}", PEER));
+            are_cut(&guest, &lan, &nic, switch, true, || {
+                guest.sh(&work).map(|_| ())
+            })
+        });
+        cx.case(&format!("{case}_from_the_peer"), |_| {
+            let work = work.replace("{}", GUEST);
+            are_cut(&guest, &lan, &nic, "rx-gro-hw", false, || {
+                lan.netcheck(&work).map(|_| ())
+            })
+        });
+    }
     cx.case("nothing_is_wrong", |_| {
         lan.check()?;
         rig::checksums_are_right(&guest)?;
@@ -99,6 +94,27 @@ pub fn is_switched(cx: &mut Cx, flavour: &str, driver: Driver) -> Result<()> {
         Ok(())
     });
     cx.end(&guest)
+}
+
+/// While a switch is on, frames of the work are larger than one can be on a wire; while it is off, not.
+fn are_cut(
+    guest: &Guest,
+    lan: &Lan,
+    nic: &str,
+    switch: &str,
+    from_guest: bool,
+    work: impl Fn() -> Result<()>,
+) -> Result<()> {
+    let large = lan.frame_size("tap0", from_guest, &work)?;
+    guest.sh(&format!("ethtool -K {nic} {switch} off"))?;
+    let cut = lan.frame_size("tap0", from_guest, &work)?;
+    guest.sh(&format!("ethtool -K {nic} {switch} on"))?;
+    // Little but data is sent this way, in frames that are full.
+    ensure!(
+        large > FRAME && (FRAME / 2..=FRAME).contains(&cut),
+        "frames have {large} bytes with {switch}, {cut} without"
+    );
+    Ok(())
 }
 
 /// Returns the features that `ethtool` can switch off, and that are on.
