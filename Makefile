@@ -12,7 +12,8 @@ MAKEFLAGS += --no-print-directory
 FLAVOUR ?= 7.3-amd64
 
 targets := modules modules_install test-modules clippy doc rust-analyzer check test \
-	   test-all run shell cost cost-blk cost-net bench bench-quick bench-gate bench-rings report results harness kernels update
+	   test-all run shell cost cost-blk cost-net bench bench-quick bench-gate bench-rings report \
+	   results harness kernels update
 
 .PHONY: help clean distclean $(targets)
 
