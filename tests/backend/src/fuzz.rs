@@ -4,8 +4,9 @@
 
 use crate::{
     blk::{Blk, Medium},
-    class::Class,
+    class::{Class, Use},
     device::Device,
+    frame::Frame,
     log::{self, Level},
     memory::Place,
     net::{self, Net},
@@ -23,6 +24,7 @@ use std::{
     fs::File,
     io::IoSlice,
     mem::MaybeUninit,
+    num::NonZeroU16,
     os::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
@@ -43,31 +45,70 @@ const SIZE: u16 = 8;
 const AVAILABLE: u64 = 0x1000;
 const USED: u64 = 0x2000;
 
-/// `VIRTIO_F_VERSION_1`, and what the first byte of an input chooses from.
+/// `VIRTIO_F_VERSION_1`, and what the low bits of the first byte of an input choose from.
 const VERSION_1: u64 = 1 << 32;
 const PACKED: u64 = 1 << 34;
-const INDIRECT: u64 = 1 << 28;
-const EVENT_INDEX: u64 = 1 << 29;
+const FORMS: [u64; 4] = [PACKED, 1 << 28, 1 << 29, 1 << 35];
+/// The next two bits: whatever else the device offers, but nothing that merges buffers.
+const OTHERS: u8 = 1 << 4;
+const NOT_MERGED: u8 = 1 << 5;
+const MRG_RXBUF: u64 = 1 << 15;
 
-/// A driver of a disk: a byte for the form of the ring, and then parts of the guest's memory, each with
-/// its address (two bytes), its length (one), and its bytes. Returns how many buffers come back.
+/// A driver of a disk: a byte for the features, and then parts of the guest's memory, each with its
+/// address (two bytes), its length (one), and its bytes. Returns how many buffers come back.
 pub fn blk_queue(data: &[u8]) -> u64 {
     log::set(Level::Off);
     let result = Blk::new(&crate::blk::Options::new(Medium::Ram(64 * 512)))
-        .and_then(|disk| serve(disk, 0, data));
+        .and_then(|disk| serve(disk, Use::Requests, data, || {}));
     result.expect("a device")
 }
 
 /// A driver of a network device, which transmits; the same.
 pub fn net_queue(data: &[u8]) -> u64 {
-    log::set(Level::Off);
-    transmit(data).expect("a device")
+    net(Use::Stream, data)
 }
 
-fn transmit(data: &[u8]) -> Result<u64> {
+/// One that receives: a small frame, one that is many in one, and another small one.
+pub fn receive_queue(data: &[u8]) -> u64 {
+    net(Use::Filled, data)
+}
+
+/// One that sends commands.
+pub fn control_queue(data: &[u8]) -> u64 {
+    net(Use::Requests, data)
+}
+
+fn net(queue: Use, data: &[u8]) -> u64 {
+    log::set(Level::Off);
+    exchange(queue, data).expect("a device")
+}
+
+fn exchange(queue: Use, data: &[u8]) -> Result<u64> {
     let switch = Arc::new(Switch::new("switch", Duration::from_secs(300)));
-    let port = switch.add(PortOptions::new("net"))?;
-    serve(Net::new(&net::Options::new("net"), port), 1, data)
+    let options = net::Options {
+        queues: 4,
+        control: queue == Use::Requests,
+        ..net::Options::new("net")
+    };
+    let port = switch.add(options.port.clone())?;
+    let other = switch.add(PortOptions::new("other"))?;
+    serve(Net::new(&options, port), queue, data, || {
+        for length in [20, 3000, 46] {
+            other.send(frame(length));
+        }
+    })
+}
+
+/// A frame for everybody, with so many bytes of TCP.
+fn frame(length: usize) -> Frame {
+    let mut bytes = [&[0xff; 6][..], &[2, 0, 0, 0, 0, 7, 8, 0]].concat();
+    bytes.extend([0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, 6, 0, 0]);
+    bytes.extend([10, 0, 0, 1, 10, 0, 0, 2]);
+    bytes.extend([
+        0, 80, 0, 81, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0,
+    ]);
+    bytes.resize(bytes.len() + length, 0x5a);
+    Frame::partial(bytes, NonZeroU16::new(1000))
 }
 
 fn file() -> Result<File> {
@@ -81,8 +122,8 @@ fn device<C: Class>(class: C) -> Result<Device<C>> {
     Ok(Device::new("fuzz", class, epoll, Waker::new()?))
 }
 
-/// Has a device serve what is in a queue of a guest's memory.
-fn serve<C: Class>(class: C, queue: usize, data: &[u8]) -> Result<u64> {
+/// Has a device serve what is in a queue of a guest's memory, and what comes to it from elsewhere.
+fn serve<C: Class>(class: C, queue: Use, data: &[u8], comes: impl FnOnce()) -> Result<u64> {
     let mut device = device(class)?;
     let place = Place {
         guest: GUEST,
@@ -92,10 +133,19 @@ fn serve<C: Class>(class: C, queue: usize, data: &[u8]) -> Result<u64> {
     };
     device.memory.add(place, file()?)?;
     let (form, mut parts) = data.split_first().unwrap_or((&0, &[]));
-    let chosen = [PACKED, INDIRECT, EVENT_INDEX].into_iter().enumerate();
+    let all_forms = FORMS.iter().fold(0, |all, feature| all | feature);
+    let mut others = device.class.offers() & !all_forms;
+    if form & NOT_MERGED != 0 {
+        others &= !MRG_RXBUF;
+    }
+    let others = if form & OTHERS != 0 { others } else { 0 };
+    let chosen = FORMS.into_iter().enumerate();
     let features = chosen.filter(|(bit, _)| form >> bit & 1 == 1);
-    device.accepted = features.fold(VERSION_1, |all, (_, feature)| all | feature);
+    device.accepted = features.fold(VERSION_1 | others, |all, (_, feature)| all | feature);
     device.class.accept(device.accepted);
+    let mut queues = 0..device.queues.len();
+    let queue = queues.find(|index| device.class.queue_use(*index) == queue);
+    let queue = queue.context("a queue")?;
     while let [low, high, length, rest @ ..] = parts {
         let address = u64::from(u16::from_le_bytes([*low, *high]));
         let (bytes, rest) = rest.split_at(rest.len().min(usize::from(*length)));
@@ -116,6 +166,8 @@ fn serve<C: Class>(class: C, queue: usize, data: &[u8]) -> Result<u64> {
     }
     device.class.enable(queue, true);
     device.start(queue);
+    comes();
+    device.woken();
     device.run(queue);
     device.stop(queue);
     let queue = device.queues.get(queue).context("a queue")?;

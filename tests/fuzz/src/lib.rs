@@ -46,8 +46,10 @@ macro_rules! targets {
 
 targets! {
     backend_blk,
+    backend_control,
     backend_messages,
     backend_net,
+    backend_receive,
     blk_config,
     blk_request,
     features,

@@ -9,7 +9,7 @@ mod net;
 mod ring;
 
 pub use self::{
-    backend::{backend_blk, backend_messages, backend_net},
+    backend::{backend_blk, backend_control, backend_messages, backend_net, backend_receive},
     blk::{blk_config, blk_request},
     common::{features, status},
     net::{net_command, net_config, net_receive, net_stats, net_transmit},

@@ -14,6 +14,16 @@ pub fn backend_net(data: &[u8]) {
     fuzz::net_queue(data);
 }
 
+/// The one that receives.
+pub fn backend_receive(data: &[u8]) {
+    fuzz::receive_queue(data);
+}
+
+/// The one for commands.
+pub fn backend_control(data: &[u8]) {
+    fuzz::control_queue(data);
+}
+
 /// Messages of QEMU.
 pub fn backend_messages(data: &[u8]) {
     fuzz::messages(data);
@@ -51,6 +61,18 @@ mod tests {
         for (name, served) in run("backend_net", fuzz::net_queue) {
             assert_eq!(served, 1, "{name}");
         }
+        for (name, served) in run("backend_control", fuzz::control_queue) {
+            assert_eq!(served, 2, "{name}");
+        }
+    }
+
+    #[test]
+    fn buffers_of_the_corpus_are_filled() {
+        let filled = run("backend_receive", fuzz::receive_queue);
+        // A frame of 3000 bytes is in three of them where they are merged.
+        let wanted = [("buffers", 3), ("merged", 5)];
+        let wanted: Vec<_> = wanted.map(|(name, count)| (name.to_owned(), count)).into();
+        assert_eq!(filled, wanted);
     }
 
     #[test]
