@@ -49,11 +49,33 @@ pub const TESTS: &[Test] = &[
         net::talks_in_every_form,
     )
     .limit(200),
-    Test::new("backend::switch::vlans_are_apart", switch::vlans_are_apart).limit(200),
-    Test::new(
-        "backend::switch::queues_come_and_go",
-        switch::queues_come_and_go,
-    )
+    Test::new("backend::switch::vlans_are_apart", |cx| {
+        switch::vlans_are_apart(cx, &switch::SPLIT)
+    })
+    .limit(200),
+    Test::new("backend::switch::vlans_are_apart_packed", |cx| {
+        switch::vlans_are_apart(cx, &switch::PACKED_RINGS)
+    })
+    .exhaustive()
+    .limit(200),
+    Test::new("backend::switch::vlans_are_apart_in_order", |cx| {
+        switch::vlans_are_apart(cx, &switch::RINGS_IN_ORDER)
+    })
+    .exhaustive()
+    .limit(200),
+    Test::new("backend::switch::queues_come_and_go", |cx| {
+        switch::queues_come_and_go(cx, &switch::SPLIT)
+    })
+    .limit(200),
+    Test::new("backend::switch::queues_come_and_go_packed", |cx| {
+        switch::queues_come_and_go(cx, &switch::PACKED_RINGS)
+    })
+    .exhaustive()
+    .limit(200),
+    Test::new("backend::switch::queues_come_and_go_in_order", |cx| {
+        switch::queues_come_and_go(cx, &switch::RINGS_IN_ORDER)
+    })
+    .exhaustive()
     .limit(200),
     Test::new("backend::net_adversary::frames_in_tree", |cx| {
         net_adversary::frames(cx, InTree)

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     cx::{Cx, Skip},
+    form::{Form, IN_ORDER, Negotiated, PACKED},
     guest::Guest,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -18,9 +19,35 @@ const fn interface(mac: &'static str, name: &'static str, address: &'static str)
     Interface { mac, name, address }
 }
 
+/// Rings of each kind that the switch has to do with.
+pub const SPLIT: Form = Form {
+    name: "split",
+    options: "in_order=off",
+    with: &[],
+    without: &[PACKED, IN_ORDER],
+};
+pub const PACKED_RINGS: Form = Form {
+    name: "packed",
+    options: "packed=on",
+    with: &[PACKED],
+    without: &[IN_ORDER],
+};
+pub const RINGS_IN_ORDER: Form = Form {
+    name: "in_order",
+    options: "in_order=on",
+    with: &[IN_ORDER],
+    without: &[PACKED],
+};
+
+/// Fails if an interface has other rings.
+fn has_rings(guest: &Guest, interface: &str, form: &Form) -> Result<()> {
+    let device = format!("/sys/class/net/{interface}/device");
+    Negotiated::read(guest, &device)?.check(form)
+}
+
 /// Two guests in VLANs 10 and 20, with the same addresses in both; each has a gateway of its own, and
 /// both reach the host on a trunk.
-pub fn vlans_are_apart(cx: &mut Cx) -> Result<()> {
+pub fn vlans_are_apart(cx: &mut Cx, form: &Form) -> Result<()> {
     const FIRST: Interface = interface("52:54:00:00:00:0a", "lan", "10.0.0.2/24");
     const SECOND: Interface = interface("52:54:00:00:00:14", "lan", "10.0.0.3/24");
     let tap = tap_works();
@@ -40,10 +67,11 @@ pub fn vlans_are_apart(cx: &mut Cx) -> Result<()> {
     let backend = cx.backend_of(parts)?;
     let mut guests = Vec::new();
     for (name, interface) in [("one", FIRST), ("two", SECOND)] {
-        let properties = format!("mac={}", interface.mac);
+        let properties = format!("mac={},{}", interface.mac, form.options);
         let builder = builder(cx)?.name(name).tool("iperf3").memory(384);
         let guest = cx.boot(&backend.attach_net(builder, name, 1, &properties))?;
         load(&guest, &[interface])?;
+        has_rings(&guest, "lan", form)?;
         guests.push(guest);
     }
     let [one, two] = guests.as_slice() else {
@@ -233,7 +261,7 @@ fn tagged_host(two: &Guest) -> Result<()> {
 
 /// Four pairs of queues, all of which are used; fewer when the guest wants fewer; and a backend that
 /// ends and comes again while a connection goes through it.
-pub fn queues_come_and_go(cx: &mut Cx) -> Result<()> {
+pub fn queues_come_and_go(cx: &mut Cx, form: &Form) -> Result<()> {
     const NEAR: Interface = interface("52:54:00:00:00:01", "near", "10.0.0.2/24");
     const FAR: Interface = interface("52:54:00:00:00:02", "far", "10.0.0.3/24");
     let backend = cx.backend_of(vec![
@@ -242,10 +270,13 @@ pub fn queues_come_and_go(cx: &mut Cx) -> Result<()> {
         Part::port("peer", "ip=10.0.0.1/24"),
     ])?;
     let builder = builder(cx)?.cpus(4);
-    let builder = backend.attach_net(builder, "near", 4, &format!("mac={}", NEAR.mac));
-    let builder = backend.attach_net(builder, "far", 1, &format!("mac={}", FAR.mac));
+    let properties = |mac| format!("mac={mac},{}", form.options);
+    let builder = backend.attach_net(builder, "near", 4, &properties(NEAR.mac));
+    let builder = backend.attach_net(builder, "far", 1, &properties(FAR.mac));
     let guest = cx.boot(&builder)?;
     load(&guest, &[NEAR, FAR])?;
+    has_rings(&guest, "near", form)?;
+    has_rings(&guest, "far", form)?;
     // Between the two is only the switch.
     guest.sh(
         "mkdir -p /run/netns; ip netns add far; ip link set far netns far

@@ -6,6 +6,7 @@ use super::load::{Driver, MIB, file, image};
 use crate::{
     backend::Backend,
     cx::{Cx, Test},
+    form::{IN_ORDER, Negotiated, PACKED},
     guest::Guest,
     kernel::STOCK,
     paths::Scratch,
@@ -23,16 +24,30 @@ use std::{
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
     Test::new("blk::cut::keeps_what_is_stable_stock", |cx| {
-        keeps(cx, STOCK, Driver::Ours, &[11])
+        keeps(cx, Driver::Ours, FORMS)
     })
     .kernels(&[STOCK])
     .limit(300),
     Test::new("blk::cut::keeps_what_is_stable_in_tree", |cx| {
-        keeps(cx, STOCK, Driver::InTree, &[11])
+        keeps(cx, Driver::InTree, FORMS)
     })
     .limit(300)
     .exhaustive(),
+    Test::new("blk::cut::keeps_it_in_other_rings_stock", |cx| {
+        keeps(cx, Driver::Ours, RINGS)
+    })
+    .kernels(&[STOCK])
+    .limit(200)
+    .exhaustive(),
+    Test::new("blk::cut::keeps_it_in_other_rings_in_tree", |cx| {
+        keeps(cx, Driver::InTree, RINGS)
+    })
+    .limit(200)
+    .exhaustive(),
 ];
+
+/// When the power is cut, and in which order blocks are written.
+const SEED: u64 = 11;
 
 /// How many blocks of 4 KiB each of the writers has, and how many writers there are.
 const BLOCKS: u64 = 64;
@@ -69,7 +84,37 @@ enum Place {
     /// A file that QEMU has, with the cache of the host or without.
     Qemu(&'static str),
     /// A file of our backend, which loses what was not flushed when it is killed.
-    Backend,
+    Backend(Ring),
+}
+
+/// What the rings are like that our backend offers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ring {
+    Split,
+    Packed,
+    InOrder,
+}
+
+impl Ring {
+    const fn options(self) -> &'static str {
+        match self {
+            Self::Split => "num-queues=2",
+            Self::Packed => "num-queues=2,packed=on",
+            Self::InOrder => "num-queues=2,in_order=on",
+        }
+    }
+
+    /// Fails if the driver uses another.
+    fn check(self, guest: &Guest, driver: Driver) -> Result<()> {
+        let features = Negotiated::read(guest, &format!("/sys/block/{}/device", driver.disk()))?;
+        // Only the kernel's own driver cares for the order.
+        let in_order = self == Self::InOrder && driver == Driver::InTree;
+        ensure!(
+            features.has(PACKED) == (self == Self::Packed) && features.has(IN_ORDER) == in_order,
+            "the rings are of another kind"
+        );
+        Ok(())
+    }
 }
 
 /// What is done with it.
@@ -97,57 +142,70 @@ const FORMS: &[Form] = &[
     },
     Form {
         name: "write_back",
-        place: Place::Backend,
+        place: Place::Backend(Ring::Split),
         cache: Some("write back"),
         flushes: true,
     },
     Form {
         name: "write_through",
-        place: Place::Backend,
+        place: Place::Backend(Ring::Split),
         cache: Some("write through"),
         flushes: true,
     },
     Form {
         name: "never_flushed",
-        place: Place::Backend,
+        place: Place::Backend(Ring::Split),
         cache: Some("write back"),
         flushes: false,
     },
 ];
 
-/// Cuts the power in each form once for each seed.
-fn keeps(cx: &mut Cx, flavour: &str, driver: Driver, seeds: &[u64]) -> Result<()> {
-    for form in FORMS {
-        for seed in seeds {
-            cx.case(&format!("{}/{seed}", form.name), |cx| {
-                let scratch = Scratch::new()?;
-                let path = image(scratch.path())?;
-                let stable = cut(cx, flavour, driver, form, *seed, &path)?;
-                let lost = lost(&path, &stable, *seed)?;
-                ensure!(
-                    lost.is_empty() == form.flushes,
-                    "after {stable:?} stable writes, these blocks are older: {lost:?}"
-                );
-                Ok(())
-            });
-        }
+/// The same with other rings.
+const RINGS: &[Form] = &[
+    Form {
+        name: "packed",
+        place: Place::Backend(Ring::Packed),
+        cache: Some("write back"),
+        flushes: true,
+    },
+    Form {
+        name: "packed_never_flushed",
+        place: Place::Backend(Ring::Packed),
+        cache: Some("write back"),
+        flushes: false,
+    },
+    Form {
+        name: "in_order",
+        place: Place::Backend(Ring::InOrder),
+        cache: Some("write back"),
+        flushes: true,
+    },
+];
+
+/// Cuts the power once in each form.
+fn keeps(cx: &mut Cx, driver: Driver, forms: &[Form]) -> Result<()> {
+    for form in forms {
+        cx.case(form.name, |cx| {
+            let scratch = Scratch::new()?;
+            let path = image(scratch.path())?;
+            let stable = cut(cx, driver, form, &path)?;
+            let lost = lost(&path, &stable)?;
+            ensure!(
+                lost.is_empty() == form.flushes,
+                "after {stable:?} stable writes, these blocks are older: {lost:?}"
+            );
+            Ok(())
+        });
     }
     Ok(())
 }
 
 /// Boots a guest, has it write, and kills it, and who has the disk. Returns the last number that
 /// each writer has told.
-fn cut(
-    cx: &mut Cx,
-    flavour: &str,
-    driver: Driver,
-    form: &Form,
-    seed: u64,
-    path: &Path,
-) -> Result<Vec<u64>> {
+fn cut(cx: &mut Cx, driver: Driver, form: &Form, path: &Path) -> Result<Vec<u64>> {
     let builder = driver
-        .builder(cx, flavour)?
-        .name(&format!("{}-{seed}", form.name))
+        .builder(cx, STOCK)?
+        .name(form.name)
         .tool("perl")
         .file("/writer", WRITER.as_bytes());
     let (builder, backend) = match form.place {
@@ -155,14 +213,17 @@ fn cut(
             let builder = file(builder, path, options);
             (builder.device("virtio-blk-pci,drive=d0,num-queues=2"), None)
         }
-        Place::Backend => {
+        Place::Backend(ring) => {
             let backend = cx.backend(&[("disk", &format!("file={}", path.display()))])?;
-            let builder = backend.attach(builder, "disk", "num-queues=2");
+            let builder = backend.attach(builder, "disk", ring.options());
             (builder, Some(backend))
         }
     };
     let guest = cx.boot(&builder)?;
     driver.load(&guest)?;
+    if let Place::Backend(ring) = form.place {
+        ring.check(&guest, driver)?;
+    }
     let disk = driver.disk();
     if let Some(cache) = form.cache {
         guest.sh(&format!(
@@ -172,12 +233,11 @@ fn cut(
     let flushes = u32::from(form.flushes);
     for writer in 0..WRITERS {
         guest.sh(&format!(
-            "perl /writer {disk} {writer} {BLOCKS} {seed} {flushes} >/tmp/writer{writer} 2>&1 &"
+            "perl /writer {disk} {writer} {BLOCKS} {SEED} {flushes} >/tmp/writer{writer} 2>&1 &"
         ))?;
     }
     wait_for_some(&guest)?;
-    // The moment differs from seed to seed.
-    thread::sleep(Duration::from_millis(seed * 7));
+    thread::sleep(Duration::from_millis(SEED * 7));
     cut_power(&guest, backend.as_ref());
     Ok(stable(&guest))
 }
@@ -223,7 +283,7 @@ fn stable(guest: &Guest) -> Vec<u64> {
 
 /// Returns the writers and blocks in which something is older than what was stable, or was never
 /// written there.
-fn lost(path: &Path, stable: &[u64], seed: u64) -> Result<Vec<(usize, u64)>> {
+fn lost(path: &Path, stable: &[u64]) -> Result<Vec<(usize, u64)>> {
     let file = File::open(path)?;
     ensure!(
         file.metadata()?.len() == MIB << 20,
@@ -232,7 +292,7 @@ fn lost(path: &Path, stable: &[u64], seed: u64) -> Result<Vec<(usize, u64)>> {
     let mut lost = Vec::new();
     for (writer, stable) in stable.iter().enumerate() {
         for block in 0..BLOCKS {
-            let is_here = |number: u64| (number * 7 + seed) % BLOCKS == block;
+            let is_here = |number: u64| (number * 7 + SEED) % BLOCKS == block;
             let oldest = (1..=*stable).rev().find(|number| is_here(*number));
             let mut content = [0; 4096];
             let at = (u64::try_from(writer)? * BLOCKS + block) * 4096;
