@@ -282,10 +282,10 @@ impl Data<'_> {
     fn send_filter(&self, mut addresses: Addresses) -> Result<(), Failure> {
         let own = self.state.lock().mac.filter(|_| self.filters_own());
         if let Some(mac) = own {
-            let added = addresses
-                .unicast
-                .extend_from_slice(&mac.bytes(), GFP_KERNEL);
-            added.map_err(Error::from)?;
+            let unicast = &mut addresses.unicast;
+            unicast
+                .extend_from_slice(&mac.bytes(), GFP_KERNEL)
+                .map_err(Error::from)?;
         }
         let promiscuous = addresses.promiscuous.into();
         self.command(&Command::RxMode(RxMode::Promiscuous, promiscuous))?;

@@ -81,7 +81,30 @@ impl Fault {
     }
 }
 
-const CLEAR: Step = Tell(r#"{"command": "clear", "device": "net"}"#);
+/// A command for the device.
+macro_rules! net {
+    ($fields:literal) => {
+        Tell(concat!(r#"{"device": "net", "command": "#, $fields, "}"))
+    };
+}
+
+/// One for a port of the switch.
+macro_rules! port {
+    ($fields:literal) => {
+        Tell(concat!(r#"{"device": "switch", "command": "#, $fields, "}"))
+    };
+}
+
+const PAUSE_TX: Step = net!(r#""pause", "queue": 1"#);
+const RESUME_TX: Step = net!(r#""resume", "queue": 1"#);
+
+/// The kernel holds frames back long before a ring is full, unless it may not. It looks at that when
+/// frames come back.
+const NO_LIMIT: Step =
+    InGuest("echo 10000000 >/sys/class/net/lan/queues/tx-0/byte_queue_limits/limit_min");
+const LIMIT: Step = InGuest("echo 0 >/sys/class/net/lan/queues/tx-0/byte_queue_limits/limit_min");
+
+const CLEAR: Step = net!(r#""clear""#);
 
 const FAULTS: &[Fault] = &[
     Fault::new("no_route", "socket", "route").work(InGuest("timeout 1 netcheck udp 192.0.2.1 10")),
@@ -91,90 +114,59 @@ const FAULTS: &[Fault] = &[
     Fault::new("no_carrier", "interface", "carrier")
         .broken_by(&[Link(false)])
         .mended_by(&[Link(true)]),
-    Fault::new("queue_stopped", "backend pop", "pause")
-        .broken_by(&[Tell(
-            r#"{"command": "pause", "device": "net", "queue": 1}"#,
-        )])
-        .work(InGuest("ping -c 300 -i 0.002 -W 1 10.0.0.1"))
-        .mended_by(&[Tell(
-            r#"{"command": "resume", "device": "net", "queue": 1}"#,
-        )]),
-    Fault::new("not_consumed", "backend pop", "pause")
-        .broken_by(&[Tell(
-            r#"{"command": "pause", "device": "net", "queue": 1}"#,
-        )])
-        .mended_by(&[Tell(
-            r#"{"command": "resume", "device": "net", "queue": 1}"#,
-        )]),
+    Fault::new(
+        "queue_stopped",
+        "backend pop",
+        "the queue of the driver is stopped",
+    )
+    .broken_by(&[NO_LIMIT, InGuest(PING), PAUSE_TX])
+    .work(InGuest("ping -c 300 -i 0.002 -W 1 10.0.0.1"))
+    .mended_by(&[RESUME_TX, LIMIT]),
+    Fault::new("not_consumed", "backend pop", "at a pause")
+        .broken_by(&[PAUSE_TX])
+        .mended_by(&[RESUME_TX]),
     Fault::new("not_notified", "kick", "was not")
-        .broken_by(&[Tell(
-            r#"{"command": "deafen", "device": "net", "queue": 1}"#,
-        )])
-        .mended_by(&[Tell(
-            r#"{"command": "listen", "device": "net", "queue": 1}"#,
-        )]),
-    Fault::new("held_back", "backend pop", "")
-        .broken_by(&[Tell(
-            r#"{"command": "inject", "device": "net", "do": "hold", "op": "tx"}"#,
-        )])
-        .mended_by(&[CLEAR, Tell(r#"{"command": "release", "device": "net"}"#)]),
+        .broken_by(&[net!(r#""deafen", "queue": 1"#)])
+        .mended_by(&[net!(r#""listen", "queue": 1"#)]),
+    Fault::new("held_back", "backend pop", "does not return")
+        .broken_by(&[net!(r#""inject", "do": "hold", "op": "tx""#)])
+        .mended_by(&[CLEAR, net!(r#""release""#)]),
     Fault::new("port_down", "switch port in", "link")
-        .broken_by(&[Tell(
-            r#"{"command": "link", "device": "switch", "port": "net", "up": false}"#,
-        )])
-        .mended_by(&[Tell(
-            r#"{"command": "link", "device": "switch", "port": "net", "up": true}"#,
-        )]),
+        .broken_by(&[port!(r#""link", "port": "net", "up": false"#)])
+        .mended_by(&[port!(r#""link", "port": "net", "up": true"#)]),
     Fault::new("other_vlan", "VLAN", "no VLAN in common")
-        .broken_by(&[Tell(
-            r#"{"command": "vlans", "device": "switch", "port": "host", "vlan": 20}"#,
-        )])
-        .mended_by(&[Tell(
-            r#"{"command": "vlans", "device": "switch", "port": "host", "vlan": 10}"#,
-        )]),
+        .broken_by(&[port!(r#""vlans", "port": "host", "vlan": 20"#)])
+        .mended_by(&[port!(r#""vlans", "port": "host", "vlan": 10"#)]),
     Fault::new("wrong_tag", "VLAN", "not in")
-        .broken_by(&[Tell(
-            r#"{"command": "vlans", "device": "switch", "port": "net", "trunk": "30"}"#,
-        )])
-        .mended_by(&[Tell(
-            r#"{"command": "vlans", "device": "switch", "port": "net", "vlan": 10}"#,
-        )]),
-    Fault::new("nobody_has_the_address", "learning", "")
-        .broken_by(&[InGuest(
-            "ip neigh replace 10.0.0.1 lladdr 02:00:00:00:00:77 nud permanent dev lan",
-        )])
-        .mended_by(&[InGuest("ip neigh del 10.0.0.1 dev lan")]),
+        .broken_by(&[port!(r#""vlans", "port": "net", "trunk": "30""#)])
+        .mended_by(&[port!(r#""vlans", "port": "net", "vlan": 10"#)]),
+    Fault::new(
+        "nobody_has_the_address",
+        "learning",
+        "the guest has 02:00:00:00:00:77 for 10.0.0.1",
+    )
+    .broken_by(&[InGuest(
+        "ip neigh replace 10.0.0.1 lladdr 02:00:00:00:00:77 nud permanent dev lan",
+    )])
+    .mended_by(&[InGuest("ip neigh del 10.0.0.1 dev lan")]),
     Fault::new("tap_down", "tap", "down")
         .broken_by(&[OnHost("ip link set rv0 down")])
         .mended_by(&[OnHost("ip link set rv0 up")]),
-    Fault::new("nothing_filled", "RX buffers", "pause")
-        .broken_by(&[Tell(
-            r#"{"command": "pause", "device": "net", "queue": 0}"#,
-        )])
-        .mended_by(&[Tell(
-            r#"{"command": "resume", "device": "net", "queue": 0}"#,
-        )]),
-    Fault::new("nothing_returned", "used ring", "")
-        .broken_by(&[Tell(
-            r#"{"command": "inject", "device": "net", "do": "keep", "op": "rx"}"#,
-        )])
+    Fault::new("nothing_filled", "RX buffers", "at a pause")
+        .broken_by(&[net!(r#""pause", "queue": 0"#)])
+        .mended_by(&[net!(r#""resume", "queue": 0"#)]),
+    Fault::new("nothing_returned", "used ring", "does not return")
+        .broken_by(&[net!(r#""inject", "do": "keep", "op": "rx""#)])
         .mended_by(&[CLEAR]),
-    Fault::new("not_interrupted", "interrupt", "")
-        .broken_by(&[Tell(
-            r#"{"command": "inject", "device": "net", "do": "mute", "op": "rx"}"#,
-        )])
-        .mended_by(&[
-            CLEAR,
-            Tell(r#"{"command": "interrupt", "device": "net", "queue": 0}"#),
-        ]),
-    Fault::new("bad_headers", "NAPI", "")
-        .broken_by(&[Tell(
-            r#"{"command": "inject", "device": "net", "do": "gso-type", "op": "rx"}"#,
-        )])
+    Fault::new("not_interrupted", "interrupt", "not taken by the driver")
+        .broken_by(&[net!(r#""inject", "do": "mute", "op": "rx""#)])
+        .mended_by(&[CLEAR, net!(r#""interrupt", "queue": 0"#)]),
+    Fault::new("bad_headers", "NAPI", "with a bad header")
+        .broken_by(&[net!(r#""inject", "do": "gso-type", "op": "rx""#)])
         .mended_by(&[CLEAR]),
     Fault::new("wrong_data", "IP stack", "checksum")
-        .broken_by(&[Tell(
-            r#"{"command": "inject", "device": "net", "do": "corrupt", "op": "rx", "protocol": "icmp"}"#,
+        .broken_by(&[net!(
+            r#""inject", "do": "corrupt", "op": "rx", "protocol": "icmp""#
         )])
         .mended_by(&[CLEAR]),
     Fault::new("nobody_listens", "socket", "without a socket").work(OnHost(

@@ -273,18 +273,20 @@ fn stack(change: &Change<'_>) -> Vec<Finding> {
             format!("{frames} for another MAC address (rx_otherhost_dropped)")
         }));
     }
-    let packets = |lost: Option<u64>| many(lost.unwrap_or(0), "packet");
-    for (protocol, counter, why) in BEFORE {
+    // What protocols drop before they deliver it is not among what is delivered.
+    let before = BEFORE
+        .iter()
+        .map(|(protocol, counter, why)| (Hop::Stack, protocol, counter, why, false));
+    let behind = BEHIND
+        .iter()
+        .map(|(hop, protocol, counter, why)| (*hop, protocol, counter, why, true));
+    for (hop, protocol, counter, why, is_delivered) in before.chain(behind) {
         let lost = change.protocol(protocol, counter);
-        all.extend(Finding::lost(Hop::Stack, IN, (lost, delivered), |_| {
-            format!("{} {why} ({protocol} {counter})", packets(lost))
-        }));
-    }
-    for (hop, protocol, counter, why) in BEHIND {
-        let lost = change.protocol(protocol, counter);
-        let passed = delivered.map(|all| all.saturating_sub(lost.unwrap_or(0)));
-        all.extend(Finding::lost(*hop, IN, (lost, passed), |_| {
-            format!("{} {why} ({protocol} {counter})", packets(lost))
+        let among = lost.filter(|_| is_delivered).unwrap_or(0);
+        let passed = delivered.map(|all| all.saturating_sub(among));
+        all.extend(Finding::lost(hop, IN, (lost, passed), |_| {
+            let packets = many(lost.unwrap_or(0), "packet");
+            format!("{packets} {why} ({protocol} {counter})")
         }));
     }
     all

@@ -23,6 +23,25 @@ pub struct Row {
     pub note: String,
 }
 
+impl Row {
+    fn frames(way: Way, hop: Hop, count: Option<u64>, note: String) -> Self {
+        Self {
+            hop,
+            way,
+            count,
+            are_frames: true,
+            note,
+        }
+    }
+
+    fn others(way: Way, hop: Hop, count: Option<u64>, note: String) -> Self {
+        Self {
+            are_frames: false,
+            ..Self::frames(way, hop, count, note)
+        }
+    }
+}
+
 /// Writes the notes that are known.
 fn notes(all: &[(&str, Option<u64>)]) -> String {
     let known = all
@@ -51,17 +70,8 @@ fn out(change: &Change<'_>) -> Vec<Row> {
     let guest = change.guest();
     let qdisc = guest.and_then(|guest| guest.qdisc.as_ref());
     let inflight = guest.and_then(|guest| sum(guest.tx_queues.iter().map(|queue| queue.inflight)));
-    let row = |hop, count, note| Row {
-        hop,
-        way: Way::Out,
-        count,
-        are_frames: true,
-        note,
-    };
-    let other = |hop, count, note| Row {
-        are_frames: false,
-        ..row(hop, count, note)
-    };
+    let row = |hop, count, note| Row::frames(Way::Out, hop, count, note);
+    let other = |hop, count, note| Row::others(Way::Out, hop, count, note);
     let requests = ["Ip", "Ip6"].map(|protocol| change.protocol(protocol, "OutRequests"));
     let own = |name| change.at_port(Side::Own, name);
     let queue = |get: fn(&crate::snapshot::Queue) -> Option<u64>| change.of_queues(Way::Out, get);
@@ -134,17 +144,8 @@ fn out(change: &Change<'_>) -> Vec<Row> {
 }
 
 fn inward(change: &Change<'_>) -> Vec<Row> {
-    let row = |hop, count, note| Row {
-        hop,
-        way: Way::In,
-        count,
-        are_frames: true,
-        note,
-    };
-    let other = |hop, count, note| Row {
-        are_frames: false,
-        ..row(hop, count, note)
-    };
+    let row = |hop, count, note| Row::frames(Way::In, hop, count, note);
+    let other = |hop, count, note| Row::others(Way::In, hop, count, note);
     let peer = |name| change.at_port(Side::Peer, name);
     let queue = |get: fn(&crate::snapshot::Queue) -> Option<u64>| change.of_queues(Way::In, get);
     let waiting = change.device().and_then(|device| device.class.as_ref());

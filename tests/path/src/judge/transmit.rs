@@ -93,7 +93,12 @@ fn queue_stands(change: &Change<'_>, index: usize, queue: &Queue) -> Option<Find
     if waits > 0 && runs && change.still(index, |queue| queue.taken) {
         return stands_with_buffers(change, index, queue, waits);
     }
-    let out = queue.out.unwrap_or(0);
+    // Those that it has kept before hold up what comes now only if the driver has no room for more.
+    let out = match driver_stopped(change) {
+        true => queue.out,
+        false => change.of_queue(index, |queue| queue.out),
+    };
+    let out = out.unwrap_or(0);
     if out > 0 && change.still(index, |queue| queue.returned) {
         let count = (Some(out), change.tx("frames"));
         return Finding::lost(Hop::BackendPop, OUT, count, |_| {

@@ -167,6 +167,23 @@ fn a_backend_keeps_what_it_has_taken() {
 }
 
 #[test]
+fn what_was_kept_before_holds_nothing_up() {
+    let kept = |world: &mut World| world.set_both("/host/counters/queues/1/out", json!(64));
+    for driver in DRIVERS {
+        let mut world = World::new(driver);
+        kept(&mut world);
+        let line = world.line();
+        assert!(line.starts_with("no fault found: 20 frames out"), "{line}");
+    }
+    // It does if there is no room for more.
+    each("qdisc", |mut world| {
+        kept(&mut world);
+        full(&mut world);
+        world.stops("backend pop", &["has taken 64 buffers of queue 1"]);
+    });
+}
+
+#[test]
 fn what_is_being_sent_is_not_kept() {
     for driver in DRIVERS {
         let mut world = World::new(driver);
