@@ -102,12 +102,16 @@ clippy:
 doc:
 	$(kbuild) -doc KERNEL_EXT_DOC=y modules
 
-harness: $(bench)
+harness: $(bench) build/guest/tsc
 	+@cd tests && { $(cargo) build --release --locked 2>&1 | { grep -v '^ *Finished' || true; } }
 
 build/bench/count.so: tests/bench/count.c tests/bench/plugin.h tests/bench/window.h
 	@mkdir -p $(@D)
 	@gcc $(bench-cflags) -shared -fPIC -fvisibility=hidden -o $@ $<
+
+build/guest/tsc: tests/guest/tsc.c
+	@mkdir -p $(@D)
+	@gcc $(bench-cflags) -o $@ $<
 
 build/bench/window: tests/bench/window.c tests/bench/window.h
 	@mkdir -p $(@D)

@@ -5,6 +5,7 @@
 //! It runs in a guest and beside it: either can be the server.
 
 mod load;
+mod talk;
 mod tcp;
 mod udp;
 mod watch;
@@ -23,6 +24,8 @@ netcheck udp ADDRESS SIZE ...           have datagrams of these sizes answered
 netcheck load ADDRESS --stop FILE       move what it can until there is such a file
     --streams N                         on N connections (2)
     --patience SECONDS                  over TCP, nothing may move for so long (25)
+netcheck talk ADDRESS                   have standard input and output talk with a TCP server
+    --mark MARK                         by the way that a mark has
 netcheck print                          print the text of datagrams, until it is killed
 netcheck watch                          print the text of frames of a type of our own
     --port PORT                         of the server (7000)
@@ -36,6 +39,7 @@ struct Arguments {
     streams: u64,
     patience: u64,
     segment: Option<u16>,
+    mark: Option<u32>,
     stop: Option<PathBuf>,
 }
 
@@ -58,6 +62,7 @@ fn parse() -> Result<Arguments> {
         streams: 2,
         patience: 25,
         segment: None,
+        mark: None,
         stop: None,
     };
     let mut parser = lexopt::Parser::from_env();
@@ -69,6 +74,7 @@ fn parse() -> Result<Arguments> {
             Long("streams") => arguments.streams = parser.value()?.parse()?,
             Long("patience") => arguments.patience = parser.value()?.parse()?,
             Long("segment") => arguments.segment = Some(parser.value()?.parse()?),
+            Long("mark") => arguments.mark = Some(parser.value()?.parse()?),
             Long("stop") => arguments.stop = Some(parser.value()?.into()),
             Value(word) => arguments.words.push(word.string()?),
             other => return Err(other.unexpected().into()),
@@ -111,6 +117,7 @@ fn call() -> Result<()> {
             let stop = arguments.stop.as_deref().context("--stop is missing")?;
             load::run(&server()?, arguments.streams, stop)
         }
+        "talk" => talk::run(&server()?, arguments.mark),
         "print" => udp::print(port),
         "watch" => watch::run(),
         _ => {

@@ -150,7 +150,8 @@ impl Backend {
 
     /// Gives a guest a disk, with properties of QEMU's device such as `num-queues=4`.
     pub fn attach(&self, builder: Builder, disk: &str, properties: &str) -> Builder {
-        let device = format!("vhost-user-blk-pci,chardev=backend-{disk},id={disk}");
+        let kind = builder.virtio("vhost-user-blk");
+        let device = format!("{kind},chardev=backend-{disk},id={disk}");
         self.connect(builder, disk)
             .qemu(&["-device", &with(device, properties)])
     }
@@ -159,10 +160,13 @@ impl Backend {
     /// such as `packed=on`. QEMU has its configuration space, and its control queue.
     pub fn attach_net(&self, builder: Builder, net: &str, pairs: u16, properties: &str) -> Builder {
         let netdev = format!("vhost-user,id=net-{net},chardev=backend-{net},queues={pairs}");
-        let mut device = format!("virtio-net-pci,netdev=net-{net},id={net}");
+        let mut device = format!("{},netdev=net-{net},id={net}", builder.virtio("virtio-net"));
         if pairs > 1 {
-            // A vector for each queue, one for the control queue, one for the configuration.
-            device += &format!(",mq=on,vectors={}", pairs * 2 + 2);
+            device += ",mq=on";
+            if builder.has_pci() {
+                // A vector for each queue, one for the control queue, one for the configuration.
+                device += &format!(",vectors={}", pairs * 2 + 2);
+            }
         }
         self.connect(builder, net)
             .qemu(&["-netdev", &netdev, "-device", &with(device, properties)])

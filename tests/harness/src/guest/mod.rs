@@ -4,9 +4,11 @@
 
 mod accelerator;
 mod agent;
+mod board;
 mod complaints;
 mod count;
 mod cpio;
+mod end;
 mod hang;
 mod initramfs;
 mod migrate;
@@ -16,16 +18,12 @@ mod stall;
 
 pub use accelerator::accelerator;
 pub use agent::Output;
+pub use board::Board;
 pub use complaints::{NO_IRQ_FILES, NO_TAGS};
 pub use count::{Idle, WINDOW};
 pub use stall::stalled_logs;
 
-use crate::{
-    kernel::Kernel,
-    paths::Scratch,
-    program::Program,
-    splat::{self, Splat},
-};
+use crate::{kernel::Kernel, paths::Scratch, program::Program};
 use agent::Agent;
 use anyhow::{Context, Result, ensure};
 use initramfs::Contents;
@@ -40,9 +38,6 @@ use std::{
 
 /// How long a guest may take to boot, with other guests beside it.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
-
-/// How long a guest may take to power itself off.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(60);
 
 /// The guests of this process, for whoever looks into a hang.
 static GUESTS: Mutex<Vec<Weak<Guest>>> = Mutex::new(Vec::new());
@@ -61,6 +56,7 @@ struct Share {
 pub struct Builder {
     kernel: Kernel,
     name: String,
+    board: Board,
     memory: u32,
     cpus: u32,
     devices: Vec<String>,
@@ -81,6 +77,7 @@ impl Builder {
         Self {
             kernel: kernel.clone(),
             name: "guest".to_owned(),
+            board: Board::default(),
             memory: if kernel.is_debug() { 1024 } else { 512 },
             cpus: 2,
             devices: Vec::new(),
@@ -243,7 +240,8 @@ impl Builder {
                 ),
             ])
             .args(["-serial", "chardev:console"])
-            .args(["-chardev", &socket("agent"), "-serial", "chardev:agent"])
+            .args(["-chardev", &socket("agent")])
+            .args(self.board.second_port("agent"))
             .args([
                 "-chardev",
                 &socket("qmp"),
@@ -259,20 +257,14 @@ impl Builder {
             None => command.args(["-accel", accelerator()]),
         };
         // A vhost-user device's backend maps the memory of the guest.
-        if self
-            .devices
-            .iter()
-            .any(|device| device.contains("vhost-user"))
-        {
-            command
-                .args(["-machine", "q35,memory-backend=memory"])
-                .args([
-                    "-object",
-                    &format!("memory-backend-memfd,id=memory,size={memory}M,share=on"),
-                ]);
-        } else {
-            command.args(["-machine", "q35"]);
+        let mut devices = self.devices.iter();
+        let mut machine = self.board.machine().to_owned();
+        if devices.any(|device| device.contains("vhost-user")) {
+            machine += ",memory-backend=memory";
+            let backend = format!("memory-backend-memfd,id=memory,size={memory}M,share=on");
+            command.args(["-object", &backend]);
         }
+        command.args(["-machine", &machine]);
         for share in &self.shares {
             command.args([
                 "-virtfs",
@@ -339,6 +331,7 @@ impl Builder {
         let guest = Arc::new(Guest {
             name: self.name.clone(),
             kernel: self.kernel.clone(),
+            board: self.board,
             artefacts: artefacts.to_owned(),
             log,
             seen: Mutex::new(0),
@@ -377,6 +370,9 @@ impl Builder {
     /// Sets up a guest that has booted.
     fn prepare(&self, guest: Arc<Guest>) -> Result<Arc<Guest>> {
         *lock(&guest.boot_time) = guest.started.elapsed();
+        if let Some(module) = self.board.transport() {
+            guest.sh(&format!("modprobe {module}"))?;
+        }
         for Share { tag, .. } in &self.shares {
             guest.sh(&format!(
                 "modprobe 9pnet_virtio && modprobe 9p && mkdir -p /mnt/{tag} &&
@@ -420,6 +416,7 @@ struct Machine {
 pub struct Guest {
     name: String,
     kernel: Kernel,
+    board: Board,
     artefacts: PathBuf,
     log: PathBuf,
     /// How much of the log was looked at for complaints.
@@ -489,40 +486,6 @@ impl Guest {
     /// Executes a command of QEMU's machine protocol.
     pub fn qmp(&self, command: &str, arguments: serde_json::Value) -> Result<serde_json::Value> {
         lock(&self.qmp).execute(command, arguments)
-    }
-
-    /// Ends the guest: looks for leaks, powers it off. Returns every complaint that nobody took.
-    pub fn shut_down(&self) -> Result<Vec<Splat>> {
-        let mut splats = Vec::new();
-        if lock(&self.qemu).is_running() {
-            splats.append(&mut self.find_leaks()?);
-            let flags = self.sh("cat /proc/sys/kernel/tainted")?;
-            // The command that ends the shell has no answer.
-            let off = lock(&self.agent).run("sync; poweroff -f", Instant::now() + SHUTDOWN_LIMIT);
-            if !lock(&self.qemu).wait(SHUTDOWN_LIMIT)? {
-                return Err(self.explain(match off {
-                    Ok(output) => anyhow::anyhow!("it does not power off: {}", output.text),
-                    Err(error) => error.context("it does not power off"),
-                }));
-            }
-            splats.append(&mut self.take_splats());
-            if splats.is_empty() && !*lock(&self.tainted) {
-                splats.extend(splat::taint(flags.trim().parse()?));
-            }
-        } else {
-            splats.append(&mut self.take_splats());
-        }
-        Ok(splats)
-    }
-
-    /// Waits until the guest is off, and returns whether it was in time.
-    pub fn wait_off(&self, limit: Duration) -> Result<bool> {
-        lock(&self.qemu).wait(limit)
-    }
-
-    /// Cuts its power.
-    pub fn kill(&self) {
-        lock(&self.qemu).kill();
     }
 
     /// Adds to an error what the guest shows: the end of its log, and its state if it is alive.

@@ -9,7 +9,7 @@ use crate::{
         switch::{host, tap_works},
     },
     cx::Cx,
-    guest::Guest,
+    guest::{Board, Guest},
     net::rig::Driver,
     paths,
 };
@@ -175,7 +175,7 @@ const FAULTS: &[Fault] = &[
 ];
 
 /// Breaks one hop after the other.
-pub fn names_the_hop(cx: &mut Cx, driver: Driver) -> Result<()> {
+pub fn names_the_hop(cx: &mut Cx, board: Board, driver: Driver) -> Result<()> {
     tap_works()?;
     let backend = cx.backend_of(vec![
         Part::net("net", "vlan=10"),
@@ -183,7 +183,9 @@ pub fn names_the_hop(cx: &mut Cx, driver: Driver) -> Result<()> {
     ])?;
     host("ip link set rv0 up; ip addr add 10.0.0.1/24 dev rv0")?;
     let program = paths::built("virtio-path")?;
-    let builder = builder_of(cx, driver)?.tool(&program.to_string_lossy());
+    let builder = builder_of(cx, driver)?
+        .board(board)?
+        .tool(&program.to_string_lossy());
     let builder = backend.attach_net(builder, "net", 1, &format!("mac={}", LAN.mac));
     let guest = cx.boot(&builder)?;
     load_driver(&guest, driver, &[LAN])?;
