@@ -203,7 +203,7 @@ impl<'bound> Data<'bound> {
 
     fn rx_settings(&self) -> Result<RxSettings> {
         Ok(RxSettings {
-            rules: RxRules::new(self.features),
+            rules: RxRules::new(self.features).believe_verified(),
             longest: self.shape.longest_frame(self.shape.mtu(self.vdev)?.1),
         })
     }

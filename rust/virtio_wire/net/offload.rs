@@ -191,6 +191,8 @@ enum Direction {
 pub(super) struct Allowed {
     direction: Direction,
     checksum: bool,
+    /// Whether what was not negotiated is believed of a checksum.
+    believes: bool,
     tcp_v4: bool,
     tcp_v6: bool,
     ecn: bool,
@@ -206,6 +208,7 @@ impl Allowed {
         Self {
             direction: Direction::Receive,
             checksum: accepted.has(Feature::GUEST_CSUM),
+            believes: false,
             tcp_v4: accepted.has(Feature::GUEST_TSO4),
             tcp_v6: accepted.has(Feature::GUEST_TSO6),
             ecn: accepted.has(Feature::GUEST_ECN),
@@ -221,6 +224,7 @@ impl Allowed {
         Self {
             direction: Direction::Transmit,
             checksum: accepted.has(Feature::CSUM),
+            believes: false,
             tcp_v4: accepted.has(Feature::HOST_TSO4),
             tcp_v6: accepted.has(Feature::HOST_TSO6),
             ecn: accepted.has(Feature::HOST_ECN),
@@ -232,9 +236,15 @@ impl Allowed {
         }
     }
 
+    /// Believes the device that it has verified a checksum, although it was not to say so.
+    pub(super) const fn believe_verified(mut self) -> Self {
+        self.believes = true;
+        self
+    }
+
     /// Returns whether the device may say that it has verified a checksum.
     pub(super) fn verified(&self) -> bool {
-        self.direction == Direction::Receive && self.checksum
+        self.direction == Direction::Receive && (self.checksum || self.believes)
     }
 
     /// Checks what a header says of a frame.

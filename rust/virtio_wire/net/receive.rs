@@ -63,6 +63,16 @@ impl RxRules {
         }
     }
 
+    /// Believes a device that says that it has verified a checksum, although that was not negotiated.
+    ///
+    /// It must not say so; but passt does, which offers no checksums, and then leaves that of TCP out. A
+    /// driver that would negotiate them loses nothing by it: a device that lies could have offered them.
+    #[must_use]
+    pub const fn believe_verified(mut self) -> Self {
+        self.allowed = self.allowed.believe_verified();
+        self
+    }
+
     /// Returns which part of a header there is.
     pub const fn kind(&self) -> HeaderKind {
         self.kind
@@ -92,7 +102,7 @@ impl RxRules {
     /// Checks the header of a frame of `length` bytes, in all its buffers, without the header.
     ///
     /// What the device says of a checksum that it has verified is ignored if that was not
-    /// negotiated, and so are flags that are not defined.
+    /// negotiated (see [`RxRules::believe_verified`]), and so are flags that are not defined.
     ///
     /// Virtio 1.3, 5.1.6.4.
     ///

@@ -133,6 +133,24 @@ fn a_verified_checksum_is_believed_if_it_was_negotiated() {
 }
 
 #[test]
+fn a_verified_checksum_can_be_believed_in_any_case() {
+    let rules = rules(&[]).believe_verified();
+    let header = Header {
+        flags: flag::DATA_VALID,
+        ..Header::default()
+    };
+
+    for check in [RxRules::check, RxRules::check_any] {
+        let receive = check(&rules, &header, 60).map(|receive| receive.offload.checksum);
+        assert_eq!(receive, Ok(Checksum::Verified(Levels::Outer)));
+    }
+    assert_eq!(
+        rules.check(&partial(), 60),
+        Err(HeaderError::ChecksumNotNegotiated)
+    );
+}
+
+#[test]
 fn both_checksums_of_a_tunnel_can_be_verified() {
     let header = Header {
         flags: flag::DATA_VALID | flag::UDP_TUNNEL_CSUM,
