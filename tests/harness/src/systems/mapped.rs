@@ -17,8 +17,8 @@ use std::fs::File;
 /// Who has the devices.
 #[derive(Clone, Copy)]
 pub struct Drivers {
-    net: net::rig::Driver,
-    blk: blk::load::Driver,
+    pub net: net::rig::Driver,
+    pub blk: blk::load::Driver,
 }
 
 pub const OURS: Drivers = Drivers {

@@ -2,11 +2,16 @@
 
 //! Tests of whole systems: a guest, its driver, the device, and what is behind it.
 
+mod many;
 mod mapped;
+mod others;
 mod path;
+mod quiesce;
 mod steering;
+mod vdpa;
 
 use crate::{
+    blk,
     cx::Test,
     guest::Board::{Bare, Micro, Pc},
     kernel::{DEBUG, STOCK},
@@ -51,6 +56,75 @@ pub const TESTS: &[Test] = &[
     })
     .kernels(&[DEBUG])
     .limit(400)
+    .exhaustive(),
+    Test::new("systems::many::devices_at_once_stock", |cx| {
+        many::devices_at_once(cx, mapped::OURS)
+    })
+    .kernels(&[STOCK]),
+    Test::new("systems::many::devices_at_once_in_tree", |cx| {
+        many::devices_at_once(cx, mapped::IN_TREE)
+    })
+    .exhaustive(),
+    Test::new("systems::quiesce::of_drivers_stock", |cx| {
+        quiesce::of_drivers(cx, mapped::OURS)
+    })
+    .kernels(&[STOCK])
+    .limit(200),
+    Test::new("systems::quiesce::of_drivers_in_tree", |cx| {
+        quiesce::of_drivers(cx, mapped::IN_TREE)
+    })
+    .limit(200)
+    .exhaustive(),
+    Test::new("systems::quiesce::of_kernels_stock", |cx| {
+        quiesce::of_kernels(cx, Ours)
+    })
+    .kernels(&[STOCK])
+    .memory(1536)
+    .limit(200)
+    .exhaustive(),
+    Test::new("systems::quiesce::of_kernels_in_tree", |cx| {
+        quiesce::of_kernels(cx, InTree)
+    })
+    .memory(1536)
+    .limit(200)
+    .exhaustive(),
+    Test::new("systems::others::disk_stock", |cx| {
+        others::disk(cx, blk::load::Driver::Ours)
+    })
+    .kernels(&[STOCK]),
+    Test::new("systems::others::disk_in_tree", |cx| {
+        others::disk(cx, blk::load::Driver::InTree)
+    })
+    .exhaustive(),
+    Test::new("systems::others::network_stock", |cx| {
+        others::network(cx, Ours)
+    })
+    .kernels(&[STOCK]),
+    Test::new("systems::others::network_in_tree", |cx| {
+        others::network(cx, InTree)
+    })
+    .exhaustive(),
+    Test::new("systems::vdpa::disk_in_user_space_stock", |cx| {
+        vdpa::disk_in_user_space(cx, blk::load::Driver::Ours)
+    })
+    .kernels(&[STOCK])
+    .limit(150),
+    Test::new("systems::vdpa::disk_in_user_space_in_tree", |cx| {
+        vdpa::disk_in_user_space(cx, blk::load::Driver::InTree)
+    })
+    .limit(150)
+    .exhaustive(),
+    Test::new("systems::vdpa::simulated_debug", |cx| {
+        vdpa::simulated(cx, mapped::OURS)
+    })
+    .kernels(&[DEBUG])
+    .limit(300)
+    .exhaustive(),
+    Test::new("systems::vdpa::simulated_in_tree", |cx| {
+        vdpa::simulated(cx, mapped::IN_TREE)
+    })
+    .trees(&[DEBUG])
+    .limit(200)
     .exhaustive(),
     Test::new("systems::steering::by_user_and_mark", |cx| {
         steering::by_user_and_mark(cx, Pc, Ours)

@@ -138,15 +138,37 @@ sleep 1
 poweroff -f
 ";
 
+/// How one kernel makes place for another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is asked to, and takes leave of its drivers.
+    Kexec,
+    /// It crashes, and takes leave of nobody. The other kernel is in memory that was set aside.
+    Crash,
+}
+
 /// A kernel starts another one in its place while somebody uses the device: no reset of the machine is
 /// between them, and the device must not write to memory that is the other kernel's.
 pub fn starts_another_kernel(cx: &mut Cx, flavour: &str, victim: &Victim) -> Result<()> {
+    changes_kernels(cx, flavour, victim, Change::Kexec)
+}
+
+/// The same, in a way.
+pub fn changes_kernels(cx: &mut Cx, flavour: &str, victim: &Victim, change: Change) -> Result<()> {
     let image = fs::read(Kernel::find(flavour)?.image)?;
     let second = SECOND
         .replace("MODULE", victim.module)
         .replace("WORKS", &victim.works);
-    let builder = victim.builder.clone().memory(1536).tool("perl");
+    let builder = match change {
+        Change::Kexec => victim.builder.clone().memory(1536),
+        Change::Crash => victim
+            .builder
+            .clone()
+            .memory(1536)
+            .append("crashkernel=512M"),
+    };
     let builder = builder
+        .tool("perl")
         .file("/boot/vmlinuz", &image)
         .file("/second", second.as_bytes());
     let guest = victim.boot_as(cx, &builder)?;
@@ -156,17 +178,26 @@ pub fn starts_another_kernel(cx: &mut Cx, flavour: &str, victim: &Victim) -> Res
     // on a busy host that may fail.
     // Drivers that claim nothing by themselves are told to.
     let claim = format!("{}.claim=all", victim.module);
+    let (flags, loaded, more) = match change {
+        Change::Kexec => ("0", "kexec_loaded", ""),
+        Change::Crash => ("2", "kexec_crash_loaded", " nr_cpus=1 reset_devices"),
+    };
     guest.sh(&
         r#"cd / && find . -xdev ! -path './boot/*' | cpio -o -H newc >/tmp/initrd 2>/dev/null &&
         perl -e 'open(K, "<", "/boot/vmlinuz") && open(I, "<", "/tmp/initrd") or die;
-            $line = "console=ttyS0 loglevel=5 panic=-1 nokaslr no_timer_check rdinit=/second CLAIM\0";
-            syscall(320, fileno(K), fileno(I), length($line), $line, 0) == 0 or die "$!"' &&
-        [ "$(cat /sys/kernel/kexec_loaded)" = 1 ]"#
-            .replace("CLAIM", &claim),
+            $line = "console=ttyS0 loglevel=5 panic=-1 nokaslr no_timer_check rdinit=/second MORE\0";
+            syscall(320, fileno(K), fileno(I), length($line), $line, FLAGS) == 0 or die "$!"' &&
+        [ "$(cat /sys/kernel/LOADED)" = 1 ]"#
+            .replace("MORE", &format!("{claim}{more}"))
+            .replace("FLAGS", flags)
+            .replace("LOADED", loaded),
     )?;
     victim.is_used_until(
         &guest,
-        "perl -e 'syscall(169, 0xfee1dead, 672274793, 0x45584543, 0)'",
+        match change {
+            Change::Kexec => "perl -e 'syscall(169, 0xfee1dead, 672274793, 0x45584543, 0)'",
+            Change::Crash => "echo c >/proc/sysrq-trigger",
+        },
     )?;
 
     ensure!(
@@ -176,6 +207,9 @@ pub fn starts_another_kernel(cx: &mut Cx, flavour: &str, victim: &Victim) -> Res
     let log = guest.log();
     for line in ["the other kernel is here", "the other kernel works"] {
         ensure!(log.contains(line), "the log lacks: {line}");
+    }
+    if change == Change::Crash {
+        guest.excuse(&["Kernel panic - not syncing: sysrq triggered crash"])?;
     }
     Ok(())
 }
