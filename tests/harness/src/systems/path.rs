@@ -159,8 +159,16 @@ const FAULTS: &[Fault] = &[
         .broken_by(&[net!(r#""inject", "do": "keep", "op": "rx""#)])
         .mended_by(&[CLEAR]),
     Fault::new("not_interrupted", "interrupt", "not taken by the driver")
-        .broken_by(&[net!(r#""inject", "do": "mute", "op": "rx""#)])
-        .mended_by(&[CLEAR, net!(r#""interrupt", "queue": 0"#)]),
+        // Both queues have one interrupt where devices are mapped.
+        .broken_by(&[
+            net!(r#""inject", "do": "mute", "op": "rx""#),
+            net!(r#""inject", "do": "mute", "op": "tx""#),
+        ])
+        .mended_by(&[
+            CLEAR,
+            net!(r#""interrupt", "queue": 0"#),
+            net!(r#""interrupt", "queue": 1"#),
+        ]),
     Fault::new("bad_headers", "NAPI", "with a bad header")
         .broken_by(&[net!(r#""inject", "do": "gso-type", "op": "rx""#)])
         .mended_by(&[CLEAR]),
