@@ -13,7 +13,7 @@ FLAVOUR ?= 7.3-amd64
 
 targets := modules modules_install test-modules clippy doc rust-analyzer check test \
 	   test-all run shell cost cost-blk cost-net bench bench-quick bench-gate bench-rings report \
-	   results harness kernels update
+	   results matrix harness kernels update
 
 .PHONY: help clean distclean $(targets)
 
@@ -50,6 +50,7 @@ distclean: clean
 ##                         build/bench.html and build/bench.md show it; FRESH=1 keeps nothing
 ##   make bench-gate       fail if drivers cost more instructions than recorded; make results records it
 ##   make report           show all that bench and the costs have measured, in build/report.html
+##   make matrix           make the tables of Documentation/systems.rst from what came out of the tests
 ##   make bench-rings      measure the backend's rings and switch alone, on a core of this machine
 ##   make check            every gate: format, lints, documentation, spelling, commits, ...
 ##   make clippy           lint the modules
@@ -163,6 +164,9 @@ bench: modules harness
 report: harness
 	@$(harness) report --html build/report.html --markdown build/report.md \
 		$(wildcard build/bench.json build/cost.json build/cost-blk.json build/cost-net.json)
+
+matrix: harness
+	@$(harness) matrix --write Documentation/systems.rst
 
 # On a quiet machine: what the gate compares with.
 results: cost-blk cost-net

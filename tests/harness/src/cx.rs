@@ -9,7 +9,7 @@ use crate::{
     paths::Scratch,
     program::Program,
 };
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use std::{
     fmt, fs,
     io::Write,
@@ -122,6 +122,27 @@ pub enum Verdict {
     Skipped(String),
     /// It failed, for this reason.
     Failed(String),
+}
+
+impl Verdict {
+    /// Returns what it is called in files, and the reason.
+    pub fn words(&self) -> (&'static str, &str) {
+        match self {
+            Self::Passed => ("passed", ""),
+            Self::Skipped(why) => ("skipped", why),
+            Self::Failed(why) => ("failed", why),
+        }
+    }
+
+    /// Returns what is called like that, if there is such a one.
+    pub fn from_words(word: &str, why: &str) -> Option<Self> {
+        match word {
+            "passed" => Some(Self::Passed),
+            "skipped" => Some(Self::Skipped(why.to_owned())),
+            "failed" => Some(Self::Failed(why.to_owned())),
+            _ => None,
+        }
+    }
 }
 
 impl From<Result<()>> for Verdict {
@@ -264,11 +285,7 @@ impl Cx {
 
     /// Does the same, for whoever has the file of the verdicts only.
     pub fn tell_to(mut verdicts: &fs::File, case: Option<&str>, verdict: &Verdict) {
-        let (outcome, why) = match verdict {
-            Verdict::Passed => ("passed", ""),
-            Verdict::Skipped(why) => ("skipped", why.as_str()),
-            Verdict::Failed(why) => ("failed", why.as_str()),
-        };
+        let (outcome, why) = verdict.words();
         let line = serde_json::json!({ "case": case, "outcome": outcome, "why": why });
         if let Err(error) = writeln!(verdicts, "{line}") {
             eprintln!("the verdict cannot be written: {error}");
@@ -282,12 +299,10 @@ pub const VERDICTS: &str = "verdicts.json";
 /// Reads what [`Cx::tell`] wrote.
 pub fn read_verdict(line: &str) -> Result<(Option<String>, Verdict)> {
     let value: serde_json::Value = serde_json::from_str(line)?;
-    let why = value["why"].as_str().unwrap_or_default().to_owned();
-    let verdict = match value["outcome"].as_str() {
-        Some("passed") => Verdict::Passed,
-        Some("skipped") => Verdict::Skipped(why),
-        Some("failed") => Verdict::Failed(why),
-        _ => bail!("not a verdict: {line}"),
-    };
+    let why = value["why"].as_str().unwrap_or_default();
+    let verdict = value["outcome"]
+        .as_str()
+        .and_then(|outcome| Verdict::from_words(outcome, why))
+        .with_context(|| format!("not a verdict: {line}"))?;
     Ok((value["case"].as_str().map(str::to_owned), verdict))
 }

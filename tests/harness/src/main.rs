@@ -26,6 +26,7 @@ mod program;
 mod race;
 mod registry;
 mod report;
+mod results;
 mod runner;
 mod selftest;
 mod show;
@@ -37,7 +38,7 @@ use anyhow::{Result, bail};
 use lexopt::prelude::*;
 use registry::Wanted;
 use report::{About, CostRow, Document};
-use runner::Network;
+use runner::{Network, Places};
 use std::{path::PathBuf, process::ExitCode, thread};
 
 const USAGE: &str = "\
@@ -52,6 +53,13 @@ harness run [OPTION ...] [PATTERN ...]
                                 run these tests
     --jobs N                    at most N at a time, by default as many as there are CPUs
     --artefacts DIR             where what a failed test leaves is kept
+    --results FILE              where what came out of each test is kept (build/results.json); what is
+                                there of other tests stays
+harness matrix [OPTION ...]     make tables of whole systems from such a file, and print them
+    --results FILE              the file
+    --write DOC                 put them into a document, between its lines \".. matrix: begin\" and
+                                \".. matrix: end\"
+    --strict                    fail if a row of them has failed, or has not run
 harness cost [OPTION ...]       count what the virtio layer costs, and print the table
     --disk, --net               what a request to a disk costs, or a frame
     --functions                 and in which functions
@@ -112,6 +120,7 @@ fn call() -> Result<bool> {
             }
         }
         "run" => return run(&mut arguments),
+        "matrix" => return matrix(&mut arguments),
         "exec" => runner::exec(
             &arguments.value()?.string()?,
             &PathBuf::from(arguments.value()?),
@@ -135,17 +144,38 @@ fn call() -> Result<bool> {
 fn run(arguments: &mut lexopt::Parser) -> Result<bool> {
     let mut wanted = Wanted::default();
     let mut jobs = thread::available_parallelism()?.get();
-    let mut artefacts = paths::artefacts();
+    let mut places = Places {
+        artefacts: paths::artefacts(),
+        results: results::default_path(),
+    };
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("jobs") => jobs = arguments.value()?.parse()?,
-            Long("artefacts") => artefacts = arguments.value()?.into(),
+            Long("artefacts") => places.artefacts = arguments.value()?.into(),
+            Long("results") => places.results = arguments.value()?.into(),
             Long("all") => wanted.all = true,
             Value(pattern) => wanted.patterns.push(pattern.string()?),
             other => return Err(other.unexpected().into()),
         }
     }
-    runner::run(&wanted, jobs, &artefacts)
+    runner::run(&wanted, jobs, &places)
+}
+
+fn matrix(arguments: &mut lexopt::Parser) -> Result<bool> {
+    let mut options = systems::matrix::Options {
+        results: results::default_path(),
+        document: None,
+        is_strict: false,
+    };
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("results") => options.results = arguments.value()?.into(),
+            Long("write") => options.document = Some(arguments.value()?.into()),
+            Long("strict") => options.is_strict = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    systems::matrix::run(&options)
 }
 
 fn cost(arguments: &mut lexopt::Parser) -> Result<()> {

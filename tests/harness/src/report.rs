@@ -10,7 +10,7 @@ mod about;
 mod bars;
 mod cost;
 mod document;
-mod field;
+pub mod field;
 mod forest;
 mod html;
 mod markdown;
@@ -20,7 +20,7 @@ mod record;
 mod samples;
 mod svg;
 
-pub use about::{About, accelerator};
+pub use about::{About, Stamp, accelerator};
 pub use cost::{CostRow, Spent};
 pub use document::Document;
 pub use outcome::{Features, Outcome};

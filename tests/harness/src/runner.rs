@@ -7,6 +7,7 @@ use crate::{
     guest,
     leftovers::{self, Before},
     registry::{self, Found, Wanted},
+    results::{Case, Entry, Recorder},
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::{
@@ -52,8 +53,40 @@ struct Run {
     stalled: Vec<PathBuf>,
 }
 
+impl Run {
+    /// Returns what is kept of it.
+    fn entry(&self, recorder: &Recorder) -> Entry {
+        let prefix = format!("{}/", self.test.name);
+        let mut entry = Entry {
+            verdict: Verdict::Failed("it has no verdict".to_owned()),
+            seconds: self.time.as_secs_f64(),
+            cases: Vec::new(),
+            stamp: recorder.stamp().clone(),
+        };
+        for Outcome { name, verdict } in &self.outcomes {
+            let verdict = verdict.clone();
+            match name.strip_prefix(&prefix) {
+                Some(name) => entry.cases.push(Case {
+                    name: name.to_owned(),
+                    verdict,
+                }),
+                None => entry.verdict = verdict,
+            }
+        }
+        entry
+    }
+}
+
+/// Where a run leaves what.
+pub struct Places {
+    /// What failed tests leave, in a directory.
+    pub artefacts: PathBuf,
+    /// What came out of the tests, in a file.
+    pub results: PathBuf,
+}
+
 /// Runs the tests that are wanted, at most `jobs` at a time. Returns whether none failed.
-pub fn run(wanted: &Wanted, jobs: usize, artefacts: &Path) -> Result<bool> {
+pub fn run(wanted: &Wanted, jobs: usize, places: &Places) -> Result<bool> {
     let started = Instant::now();
     let Found {
         tests: mut waiting,
@@ -64,6 +97,7 @@ pub fn run(wanted: &Wanted, jobs: usize, artefacts: &Path) -> Result<bool> {
     let mut running: Vec<Test> = Vec::new();
     let mut runs = Vec::new();
     let (sender, receiver) = mpsc::channel();
+    let recorder = Recorder::new(&places.results)?;
     Before::look()?;
 
     while !waiting.is_empty() || !running.is_empty() {
@@ -78,7 +112,7 @@ pub fn run(wanted: &Wanted, jobs: usize, artefacts: &Path) -> Result<bool> {
             let test = waiting.remove(at);
             memory = memory.saturating_sub(u64::from(test.memory));
             running.push(test);
-            let (sender, artefacts) = (sender.clone(), artefacts.to_owned());
+            let (sender, artefacts) = (sender.clone(), places.artefacts.clone());
             thread::spawn(move || {
                 // The receiver lives until all have reported.
                 let _ = sender.send(run_one(test, &artefacts));
@@ -91,6 +125,9 @@ pub fn run(wanted: &Wanted, jobs: usize, artefacts: &Path) -> Result<bool> {
         runs.push(run);
         if let Some(run) = runs.last() {
             report(run, runs.len(), total);
+            if let Err(error) = recorder.add(run.test.name, run.entry(&recorder)) {
+                eprintln!("what came out of {} is not kept: {error:#}", run.test.name);
+            }
         }
     }
 

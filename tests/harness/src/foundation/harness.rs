@@ -2,8 +2,8 @@
 
 //! The harness tells failures: it runs tests that fail on purpose, and reads its own report.
 
-use crate::cx::Cx;
-use anyhow::{Result, ensure};
+use crate::{cx::Cx, results::Results};
+use anyhow::{Context, Result, ensure};
 use std::{env, fs, path::PathBuf, process::Command};
 
 /// What a run of the harness printed, whether it succeeded, and where it left artefacts.
@@ -11,14 +11,19 @@ struct Report {
     text: String,
     success: bool,
     artefacts: PathBuf,
+    results: PathBuf,
 }
 
 fn run(cx: &Cx, patterns: &[&str]) -> Result<Report> {
     let artefacts = cx.artefacts().join("inner");
+    // What fails on purpose is not for the results of the tests.
+    let results = cx.artefacts().join("results.json");
     let output = Command::new(env::current_exe()?)
         .arg("run")
         .arg("--artefacts")
         .arg(&artefacts)
+        .arg("--results")
+        .arg(&results)
         .args(patterns)
         .output()?;
     let text = String::from_utf8(output.stdout)?;
@@ -27,6 +32,7 @@ fn run(cx: &Cx, patterns: &[&str]) -> Result<Report> {
         text,
         success: output.status.success(),
         artefacts,
+        results,
     })
 }
 
@@ -78,7 +84,26 @@ pub fn tells_verdicts(cx: &mut Cx) -> Result<()> {
         "a passed test leaves something"
     );
 
+    let kept_of = |name: &str| {
+        let kept = Results::read(&report.results)?.find(name).cloned();
+        kept.with_context(|| format!("nothing of {name} is kept"))
+    };
+    for (name, verdict, cases) in [
+        ("selftest::passes", "passed", 0),
+        ("selftest::dies", "failed", 0),
+        ("selftest::skips", "skipped", 0),
+        ("selftest::has_cases", "failed", 3),
+    ] {
+        let kept = kept_of(name)?;
+        ensure!(
+            kept.verdict.words().0 == verdict && kept.cases.len() == cases,
+            "what is kept of {name} is {kept:?}"
+        );
+    }
+
     let report = run(cx, &["selftest::passes"])?;
+    // It adds to what is kept.
+    kept_of("selftest::fails")?;
     report.has(&["\n1 passed, 0 failed, 0 skipped\n"])?;
     ensure!(report.success, "a run without failures fails");
     ensure!(

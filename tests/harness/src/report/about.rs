@@ -49,13 +49,9 @@ impl About {
             cpu: cpu(),
             cpus: u32::try_from(thread::available_parallelism()?.get())?,
             accelerator: accelerator.to_owned(),
-            // A release has no repository.
-            commit: git(&["rev-parse", "HEAD"])
-                .map_or_else(|_| "unknown".to_owned(), |said| said.trim().to_owned()),
+            commit: commit(),
             changes: changes()?,
-            date: said(Command::new("date").args(["--utc", "+%Y-%m-%d %H:%M UTC"]))?
-                .trim()
-                .to_owned(),
+            date: date("+%Y-%m-%d %H:%M UTC")?,
         })
     }
 
@@ -88,7 +84,7 @@ impl About {
 
     /// Returns the commit, for people.
     pub fn revision(&self) -> String {
-        let commit = self.commit.get(..SHORT).unwrap_or(&self.commit);
+        let commit = short(&self.commit);
         match self.changes {
             Some(_) => format!("{commit} with changes"),
             None => commit.to_owned(),
@@ -125,6 +121,30 @@ impl About {
     }
 }
 
+/// Of what something is, and when, in short.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp {
+    /// The day, in UTC.
+    pub day: String,
+    /// The commit of the checkout, with `-dirty` if anything was changed since.
+    pub commit: String,
+}
+
+impl Stamp {
+    /// Looks at this checkout, and the clock.
+    pub fn now() -> Result<Self> {
+        let mut commit = short(&commit()).to_owned();
+        // Without a repository, there is nothing to tell.
+        if git(&["status", "--porcelain"]).is_ok_and(|status| !status.is_empty()) {
+            commit += "-dirty";
+        }
+        Ok(Self {
+            day: date("+%Y-%m-%d")?,
+            commit,
+        })
+    }
+}
+
 /// Returns what guests run with, for people.
 pub fn accelerator() -> &'static str {
     if guest::accelerator() == "kvm" {
@@ -150,6 +170,22 @@ fn cpu() -> String {
     text.lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
         .map_or_else(|| "unknown".to_owned(), |(_, name)| name.trim().to_owned())
+}
+
+/// Returns the commit of the checkout. A release has no repository.
+fn commit() -> String {
+    git(&["rev-parse", "HEAD"]).map_or_else(|_| "unknown".to_owned(), |said| said.trim().to_owned())
+}
+
+/// Returns as much of a commit as people are shown.
+fn short(commit: &str) -> &str {
+    commit.get(..SHORT).unwrap_or(commit)
+}
+
+/// Returns the time, in UTC, in a format of `date`.
+fn date(format: &str) -> Result<String> {
+    let said = said(Command::new("date").args(["--utc", format]))?;
+    Ok(said.trim().to_owned())
 }
 
 /// Returns a hash of what is not committed, if there is anything.
@@ -230,6 +266,19 @@ mod tests {
             ..one.clone()
         };
         assert_eq!(one.differences(&other), ["kernel", "commit"]);
+    }
+
+    #[test]
+    fn a_stamp_has_a_day_and_a_short_commit() -> Result<()> {
+        let Stamp { day, commit } = Stamp::now()?;
+        let numbers: Vec<_> = day.split('-').map(str::parse::<u32>).collect();
+        assert!(
+            matches!(numbers[..], [Ok(2024..), Ok(1..=12), Ok(1..=31)]),
+            "{day}"
+        );
+        let hash = commit.trim_end_matches("-dirty");
+        assert!(hash == "unknown" || hash.len() == SHORT, "{commit}");
+        Ok(())
     }
 
     #[test]

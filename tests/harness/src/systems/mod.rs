@@ -4,6 +4,7 @@
 
 mod many;
 mod mapped;
+pub mod matrix;
 mod others;
 mod path;
 mod quiesce;
