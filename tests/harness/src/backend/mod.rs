@@ -99,7 +99,8 @@ pub const TESTS: &[Test] = &[
         migration::of_disks(cx, &IN_TREE, MOVES)
     })
     .memory(2048)
-    .limit(400),
+    .limit(400)
+    .exhaustive(),
     Test::new("backend::migration::of_disks", |cx| {
         migration::of_disks(cx, &RENAMED, MOVES)
     })

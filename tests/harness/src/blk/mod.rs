@@ -142,7 +142,8 @@ const TESTS: &[Test] = &[
         .limit(180),
     Test::new("blk::verify::full_rings_debug", verify::full_rings_debug)
         .kernels(&[DEBUG])
-        .limit(400),
+        .limit(400)
+        .exhaustive(),
     Test::new("blk::verify::deep_rings_stock", verify::deep_rings_stock).limit(180),
     Test::new("blk::verify::deep_rings_debug", verify::deep_rings_debug)
         .kernels(&[DEBUG])
@@ -244,5 +245,6 @@ const TESTS: &[Test] = &[
         recovery::may_never_begin_debug,
     )
     .kernels(&[DEBUG])
-    .limit(400),
+    .limit(400)
+    .exhaustive(),
 ];

@@ -94,7 +94,8 @@ pub const TESTS: &[Test] = &[
     Test::new("foundation::sample::cloud", sample::cloud).kernels(&[CLOUD]),
     Test::new("foundation::sample::debug", sample::debug)
         .kernels(&[DEBUG])
-        .limit(300),
+        .limit(300)
+        .exhaustive(),
     Test::new("foundation::kunit::debug", sample::kunit)
         .kernels(&[DEBUG])
         .limit(180),

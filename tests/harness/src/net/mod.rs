@@ -49,7 +49,8 @@ const TESTS: &[Test] = &[
     Test::new("net::data::arrives_in_tree_stock", |cx| {
         data::arrives(cx, STOCK, InTree)
     })
-    .limit(200),
+    .limit(200)
+    .exhaustive(),
     Test::new("net::data::arrives_in_tree_debug", |cx| {
         data::arrives(cx, DEBUG, InTree)
     })
@@ -96,7 +97,8 @@ const TESTS: &[Test] = &[
     Test::new("net::filter::lets_pass_in_tree_stock", |cx| {
         filter::lets_pass(cx, STOCK, InTree)
     })
-    .limit(150),
+    .limit(150)
+    .exhaustive(),
     Test::new("net::filter::lets_pass_in_tree_debug", |cx| {
         filter::lets_pass(cx, DEBUG, InTree)
     })
@@ -191,7 +193,8 @@ const TESTS: &[Test] = &[
     Test::new("net::recovery::helps_in_tree_stock", |cx| {
         recovery::helps(cx, STOCK, InTree)
     })
-    .limit(300),
+    .limit(300)
+    .exhaustive(),
     Test::new("net::recovery::helps_stock", |cx| {
         recovery::helps(cx, STOCK, Ours)
     })
@@ -221,7 +224,8 @@ const TESTS: &[Test] = &[
         recovery::of_commands(cx, DEBUG)
     })
     .kernels(&[DEBUG])
-    .limit(300),
+    .limit(300)
+    .exhaustive(),
     Test::new("net::pair::carries_frames_stock", |cx| {
         pair::carries_frames(cx, STOCK)
     })
@@ -241,5 +245,6 @@ const TESTS: &[Test] = &[
         pair::comes_and_goes(cx, DEBUG, 5)
     })
     .kernels(&[DEBUG])
-    .limit(500),
+    .limit(500)
+    .exhaustive(),
 ];

@@ -24,7 +24,8 @@ pub const TESTS: &[Test] = &[
     Test::new("systems::path::names_the_hop_in_tree", |cx| {
         path::names_the_hop(cx, Pc, InTree)
     })
-    .limit(200),
+    .limit(200)
+    .exhaustive(),
     Test::new("systems::path::names_the_hop", |cx| {
         path::names_the_hop(cx, Pc, Ours)
     })
@@ -46,17 +47,11 @@ pub const TESTS: &[Test] = &[
     })
     .limit(200)
     .exhaustive(),
-    Test::new("systems::mapped::by_acpi_debug", |cx| {
-        mapped::devices_work(cx, DEBUG, Micro, mapped::OURS)
-    })
-    .kernels(&[DEBUG])
-    .limit(400)
-    .exhaustive(),
     Test::new("systems::mapped::by_command_line_debug", |cx| {
         mapped::devices_work(cx, DEBUG, Bare, mapped::OURS)
     })
     .kernels(&[DEBUG])
-    .limit(400)
+    .limit(500)
     .exhaustive(),
     Test::new("systems::many::devices_at_once_stock", |cx| {
         many::devices_at_once(cx, mapped::OURS)

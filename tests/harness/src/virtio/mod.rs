@@ -50,11 +50,13 @@ pub const TESTS: &[Test] = &[
         rng::ends_while_it_is_read_debug,
     )
     .kernels(&[DEBUG])
-    .limit(300),
+    .limit(300)
+    .exhaustive(),
     Test::new("virtio::rng::is_unplugged_stock", rng::is_unplugged_stock).kernels(&[STOCK]),
     Test::new("virtio::rng::is_unplugged_debug", rng::is_unplugged_debug)
         .kernels(&[DEBUG])
-        .limit(240),
+        .limit(240)
+        .exhaustive(),
     Test::new(
         "virtio::rng::gives_up_on_a_silent_device",
         rng::gives_up_on_a_silent_device,
@@ -69,7 +71,8 @@ pub const TESTS: &[Test] = &[
     Test::new("virtio::reset::is_survived_stock", reset::is_survived_stock).kernels(&[STOCK]),
     Test::new("virtio::reset::is_survived_debug", reset::is_survived_debug)
         .kernels(&[DEBUG])
-        .limit(300),
+        .limit(300)
+        .exhaustive(),
     Test::new("virtio::wire::keeps_its_word", wire::keeps_its_word).limit(300),
     Test::new(
         "virtio::wire::is_defined_behaviour",
