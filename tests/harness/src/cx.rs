@@ -283,26 +283,48 @@ impl Cx {
         Self::tell_to(&self.verdicts, case, verdict);
     }
 
+    /// Says something that was found out, such as a figure. The report has it below the case in which it
+    /// is said, or below the test.
+    pub fn say(&self, text: &str) {
+        write_line(&self.verdicts, &serde_json::json!({ "said": text }));
+    }
+
     /// Does the same, for whoever has the file of the verdicts only.
-    pub fn tell_to(mut verdicts: &fs::File, case: Option<&str>, verdict: &Verdict) {
+    pub fn tell_to(verdicts: &fs::File, case: Option<&str>, verdict: &Verdict) {
         let (outcome, why) = verdict.words();
         let line = serde_json::json!({ "case": case, "outcome": outcome, "why": why });
-        if let Err(error) = writeln!(verdicts, "{line}") {
-            eprintln!("the verdict cannot be written: {error}");
-        }
+        write_line(verdicts, &line);
     }
+}
+
+fn write_line(mut verdicts: &fs::File, line: &serde_json::Value) {
+    if let Err(error) = writeln!(verdicts, "{line}") {
+        eprintln!("the verdict cannot be written: {error}");
+    }
+}
+
+/// What a test tells the runner.
+pub enum Told {
+    /// How it ended, or a case of it.
+    Verdict(Option<String>, Verdict),
+    /// What it found out.
+    Said(String),
 }
 
 /// The file of a test's artefacts that has its verdicts, a line of JSON each.
 pub const VERDICTS: &str = "verdicts.json";
 
-/// Reads what [`Cx::tell`] wrote.
-pub fn read_verdict(line: &str) -> Result<(Option<String>, Verdict)> {
+/// Reads what [`Cx::tell`] or [`Cx::say`] wrote.
+pub fn read_told(line: &str) -> Result<Told> {
     let value: serde_json::Value = serde_json::from_str(line)?;
+    if let Some(said) = value["said"].as_str() {
+        return Ok(Told::Said(said.to_owned()));
+    }
     let why = value["why"].as_str().unwrap_or_default();
     let verdict = value["outcome"]
         .as_str()
         .and_then(|outcome| Verdict::from_words(outcome, why))
         .with_context(|| format!("not a verdict: {line}"))?;
-    Ok((value["case"].as_str().map(str::to_owned), verdict))
+    let case = value["case"].as_str().map(str::to_owned);
+    Ok(Told::Verdict(case, verdict))
 }

@@ -30,6 +30,8 @@ pub fn default_path() -> PathBuf {
 pub struct Entry {
     /// How it ended.
     pub verdict: Verdict,
+    /// What it found out, but for its cases.
+    pub said: Vec<String>,
     /// How long it took.
     pub seconds: f64,
     /// How its cases ended, in their order.
@@ -45,16 +47,18 @@ pub struct Case {
     pub name: String,
     /// How it ended.
     pub verdict: Verdict,
+    /// What it found out.
+    pub said: Vec<String>,
 }
 
 impl Entry {
     fn json(&self) -> Value {
-        let mut value = told(&self.verdict);
+        let mut value = told(&self.verdict, &self.said);
         value["seconds"] = ((self.seconds * 10.0).round() / 10.0).into();
         value["commit"] = self.stamp.commit.as_str().into();
         value["day"] = self.stamp.day.as_str().into();
         let cases = self.cases.iter().map(|case| {
-            let mut value = told(&case.verdict);
+            let mut value = told(&case.verdict, &case.said);
             value["case"] = case.name.as_str().into();
             value
         });
@@ -66,10 +70,15 @@ impl Entry {
         let cases = field::list(value, "cases")?.iter().map(|case| {
             let name = field::text(case, "case")?;
             let verdict = verdict(case).with_context(|| format!("case {name:?}"))?;
-            Ok(Case { name, verdict })
+            Ok(Case {
+                name,
+                verdict,
+                said: said(case),
+            })
         });
         Ok(Self {
             verdict: verdict(value)?,
+            said: said(value),
             seconds: field::number(value, "seconds")?,
             cases: cases.collect::<Result<_>>()?,
             stamp: Stamp {
@@ -80,12 +89,24 @@ impl Entry {
     }
 }
 
-/// Writes a verdict. Only one that is not good has a reason.
-fn told(verdict: &Verdict) -> Value {
-    match verdict.words() {
+/// Writes a verdict, and what was found out. Only one that is not good has a reason.
+fn told(verdict: &Verdict, said: &[String]) -> Value {
+    let mut value = match verdict.words() {
         (word, "") => json!({ "verdict": word }),
         (word, why) => json!({ "verdict": word, "why": why }),
+    };
+    if !said.is_empty() {
+        value["said"] = said.into();
     }
+    value
+}
+
+/// Reads what was found out: mostly, that is nothing.
+fn said(value: &Value) -> Vec<String> {
+    let lines = value["said"].as_array().into_iter().flatten();
+    lines
+        .filter_map(|line| line.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Reads a verdict.
@@ -221,15 +242,18 @@ mod tests {
     fn entry(verdict: Verdict, commit: &str) -> Entry {
         Entry {
             verdict,
+            said: vec!["5 of 6".to_owned()],
             seconds: 12.3,
             cases: vec![
                 Case {
                     name: "split/ping".to_owned(),
                     verdict: Verdict::Passed,
+                    said: vec!["one \"line\"".to_owned(), "and another".to_owned()],
                 },
                 Case {
                     name: "split/\"tcp\"".to_owned(),
                     verdict: Verdict::Failed("two\nlines".to_owned()),
+                    said: Vec::new(),
                 },
             ],
             stamp: Stamp {

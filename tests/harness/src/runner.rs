@@ -3,7 +3,7 @@
 //! Runs tests, each in a process of its own, and reports.
 
 use crate::{
-    cx::{Cx, Test, VERDICTS, Verdict, read_verdict},
+    cx::{Cx, Test, Told, VERDICTS, Verdict, read_told},
     guest,
     leftovers::{self, Before},
     registry::{self, Found, Wanted},
@@ -41,6 +41,8 @@ static OVER: AtomicBool = AtomicBool::new(false);
 struct Outcome {
     name: String,
     verdict: Verdict,
+    /// What was found out.
+    said: Vec<String>,
 }
 
 /// What came out of running a test.
@@ -60,17 +62,24 @@ impl Run {
         let mut entry = Entry {
             verdict: Verdict::Failed("it has no verdict".to_owned()),
             seconds: self.time.as_secs_f64(),
+            said: Vec::new(),
             cases: Vec::new(),
             stamp: recorder.stamp().clone(),
         };
-        for Outcome { name, verdict } in &self.outcomes {
-            let verdict = verdict.clone();
+        for Outcome {
+            name,
+            verdict,
+            said,
+        } in &self.outcomes
+        {
+            let (verdict, said) = (verdict.clone(), said.clone());
             match name.strip_prefix(&prefix) {
                 Some(name) => entry.cases.push(Case {
                     name: name.to_owned(),
                     verdict,
+                    said,
                 }),
-                None => entry.verdict = verdict,
+                None => (entry.verdict, entry.said) = (verdict, said),
             }
         }
         entry
@@ -170,6 +179,9 @@ fn report(run: &Run, done: usize, total: usize) {
                 }
             }
         }
+        for said in &outcome.said {
+            println!("        {said}");
+        }
     }
     for log in &run.stalled {
         println!("        a guest was booted again, see {}", log.display());
@@ -217,14 +229,17 @@ fn run_one(test: Test, artefacts: &Path) -> Run {
     let end = spawn(&test, &artefacts).and_then(|mut child| wait(&mut child, test.limit + GRACE));
 
     let mut last = None;
+    let mut said = Vec::new();
     let verdicts = fs::read_to_string(artefacts.join(VERDICTS)).unwrap_or_default();
     for line in verdicts.lines() {
-        match read_verdict(line) {
-            Ok((Some(case), verdict)) => outcomes.push(Outcome {
+        match read_told(line) {
+            Ok(Told::Verdict(Some(case), verdict)) => outcomes.push(Outcome {
                 name: format!("{}/{case}", test.name),
                 verdict,
+                said: std::mem::take(&mut said),
             }),
-            Ok((None, verdict)) => last = Some(verdict),
+            Ok(Told::Verdict(None, verdict)) => last = Some(verdict),
+            Ok(Told::Said(text)) => said.push(text),
             Err(error) => last = Some(Verdict::Failed(format!("{error:#}"))),
         }
     }
@@ -247,6 +262,7 @@ fn run_one(test: Test, artefacts: &Path) -> Run {
     outcomes.push(Outcome {
         name: test.name.to_owned(),
         verdict,
+        said,
     });
     Run {
         test,

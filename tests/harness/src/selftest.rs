@@ -40,7 +40,10 @@ pub const TESTS: &[Test] = &[
 ];
 
 fn has_cases(cx: &mut Cx) -> Result<()> {
-    cx.case("good", |_| Ok(()));
+    cx.case("good", |cx| {
+        cx.say("5 of 6");
+        Ok(())
+    });
     cx.case("bad", |_| bail!("the reason of a case"));
     cx.case("unable", |_| Err(Skip("no such thing".to_owned()).into()));
     Ok(())

@@ -43,6 +43,8 @@ struct Hosts {
     backends: [Arc<Backend>; 2],
     device: &'static str,
     here: usize,
+    /// How long each move has taken, in milliseconds, and how long the guest stood still.
+    times: Vec<[u64; 2]>,
 }
 
 impl Hosts {
@@ -52,6 +54,7 @@ impl Hosts {
             backends: [cx.backend_of(one)?, cx.backend_of(other)?],
             device,
             here: 0,
+            times: Vec::new(),
         })
     }
 
@@ -85,14 +88,25 @@ impl Hosts {
         self.here().end()?;
         self.here().restart()?;
         self.here = 1 - self.here;
-        println!(
-            "        {} ms, of which the guest stood still for {}; {} rounds, {} pages were logged",
-            told["total-time"],
-            told["downtime"],
-            told["ram"]["dirty-sync-count"],
-            left["logged_pages"]
-        );
+        self.times
+            .push([number(&told, "total-time")?, number(&told, "downtime")?]);
         Ok(left)
+    }
+
+    /// Says how long the moves took.
+    fn say(&self, cx: &Cx, name: &str) {
+        let of = |at: usize| {
+            let mut times: Vec<_> = self.times.iter().map(|times| times[at]).collect();
+            times.sort_unstable();
+            let middle = times.get(times.len() / 2).copied().unwrap_or_default();
+            (middle, times.last().copied().unwrap_or_default())
+        };
+        let ((time, longest_time), (down, longest_down)) = (of(0), of(1));
+        cx.say(&format!(
+            "{name}: {} moves, each in {time} ms ({longest_time} at most), of which the guest stood still \
+             for {down} ({longest_down} at most)",
+            self.times.len()
+        ));
     }
 }
 
@@ -145,6 +159,7 @@ pub fn of_disks(cx: &mut Cx, driver: &Driver, moves: u32) -> Result<()> {
             let said = guest.sh(&format!(
                 "dd if=/dev/{disk} bs=1M iflag=direct 2>/dev/null | sha256sum"
             ))?;
+            hosts.say(cx, name);
             cx.end(&guest)?;
             hosts.here().end()?;
             let there = Command::new("sha256sum").arg(&image).output()?;
@@ -223,6 +238,7 @@ pub fn of_networks(cx: &mut Cx, driver: rig::Driver, moves: u32) -> Result<()> {
             rig::works(&guest)?;
             rig::checksums_are_right(&guest)?;
             lan.check()?;
+            hosts.say(cx, name);
             cx.end(&guest)?;
             for backend in &hosts.backends {
                 backend.end()?;

@@ -68,7 +68,7 @@ pub fn tells_verdicts(cx: &mut Cx) -> Result<()> {
         "FAILED  selftest::panics\n        it panics: this is the panic\n",
         "FAILED  selftest::dies\n        its process ends with signal: 6",
         "skipped selftest::skips: this is the reason\n",
-        "ok      selftest::has_cases/good\n",
+        "ok      selftest::has_cases/good\n        5 of 6\n",
         "FAILED  selftest::has_cases/bad\n        the reason of a case\n",
         "skipped selftest::has_cases/unable: no such thing\n",
         "FAILED  selftest::has_cases\n        1 of its cases failed\n",
@@ -100,6 +100,13 @@ pub fn tells_verdicts(cx: &mut Cx) -> Result<()> {
             "what is kept of {name} is {kept:?}"
         );
     }
+
+    let said: Vec<_> = kept_of("selftest::has_cases")?
+        .cases
+        .into_iter()
+        .map(|case| case.said)
+        .collect();
+    ensure!(said == [vec!["5 of 6"], vec![], vec![]], "{said:?} is kept");
 
     let report = run(cx, &["selftest::passes"])?;
     // It adds to what is kept.

@@ -47,6 +47,7 @@ pub fn text(systems: &[System], results: &Results) -> String {
             ]);
         }
         text += &table(&rows);
+        text += &figures(system, results);
     }
     text += &paragraph(&format!("{} {}", counts(&outcomes), sources(&stamps)));
     // What follows has its own empty line before it.
@@ -77,6 +78,31 @@ fn sources(stamps: &BTreeSet<&Stamp>) -> String {
 /// Makes a paragraph.
 fn paragraph(text: &str) -> String {
     wrap(text, WIDTH).join("\n") + "\n\n"
+}
+
+/// Shows what the tests of a system have found out, if that is anything.
+fn figures(system: &System, results: &Results) -> String {
+    let mut text = String::new();
+    let mut shown = BTreeSet::new();
+    for test in system.rows.iter().filter_map(|row| row.by.test()) {
+        let Some(entry) = results.find(test).filter(|_| shown.insert(test)) else {
+            continue;
+        };
+        let cases = entry.cases.iter().flat_map(|case| &case.said);
+        let said: Vec<_> = cases.chain(&entry.said).collect();
+        if said.is_empty() {
+            continue;
+        }
+        text += &format!("    {test}\n");
+        for line in said {
+            let lines = wrap(line, WIDTH - 10);
+            text += &format!("      {}\n", lines.join("\n          "));
+        }
+    }
+    if text.is_empty() {
+        return text;
+    }
+    format!("What these tests have found out::\n\n{text}\n")
 }
 
 /// Makes a table. Its first row is the head; a line whose first column is empty goes on with the one
@@ -208,6 +234,11 @@ net: has no such case      ours    PCI       split  stock  not run no case good
 net: fails before its case ours    PCI       split  stock  FAILED  2.0
 ========================== ======= ========= ====== ====== ======= =====================================
 
+What these tests have found out::
+
+    a::cases
+      5 of *6*
+
 *Disks*: they keep.
 
 ================= ====== ========= ===== ====== ========== ======================
@@ -224,6 +255,7 @@ commits 0011223344ff-dirty (2026-01-01), 5566778899aa (2026-01-02).
     fn results() -> Result<Results> {
         let entry = |verdict: Verdict, seconds, day: &str, commit: &str| Entry {
             verdict,
+            said: Vec::new(),
             seconds,
             cases: Vec::new(),
             stamp: Stamp {
@@ -252,6 +284,11 @@ commits 0011223344ff-dirty (2026-01-01), 5566778899aa (2026-01-02).
         let cases = cases.map(|(name, verdict)| Case {
             name: name.to_owned(),
             verdict,
+            said: if name == "good/one" {
+                vec!["5 of *6*".to_owned()]
+            } else {
+                Vec::new()
+            },
         });
         results.insert(
             "a::cases",
@@ -289,6 +326,7 @@ commits 0011223344ff-dirty (2026-01-01), 5566778899aa (2026-01-02).
                     test,
                     Entry {
                         verdict: Skipped(why.to_owned()),
+                        said: Vec::new(),
                         seconds: 1.0,
                         cases: Vec::new(),
                         stamp: Stamp {
