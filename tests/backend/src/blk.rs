@@ -52,6 +52,8 @@ struct Counters {
     unknown: u64,
     bytes_read: u64,
     bytes_written: u64,
+    /// What of these went by a buffer of the backend: the others went straight to and from the guest.
+    bytes_copied: u64,
     io_errors: u64,
     unsupported: u64,
     power_cuts: u64,
@@ -325,6 +327,7 @@ impl Class for Blk {
             "requests": requests,
             "bytes_read": self.counters.bytes_read,
             "bytes_written": self.counters.bytes_written,
+            "bytes_copied": self.counters.bytes_copied,
             "io_errors": self.counters.io_errors,
             "unsupported": self.counters.unsupported,
             "power_cuts": self.counters.power_cuts,

@@ -143,6 +143,7 @@ impl Blk {
             done += long(count);
         }
         self.counters.bytes_read += end;
+        self.counters.bytes_copied += end;
         Ok(())
     }
 
@@ -159,6 +160,7 @@ impl Blk {
             done += long(count);
         }
         self.counters.bytes_written += range.length();
+        self.counters.bytes_copied += range.length();
         Ok(())
     }
 

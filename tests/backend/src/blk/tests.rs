@@ -112,6 +112,8 @@ fn sectors_are_written_and_read() {
     assert_eq!(counters["requests"]["read"], 3);
     assert_eq!(counters["requests"]["write"], 1);
     assert_eq!(counters["bytes_read"], 1024);
+    // Those that were written, too, by way of the backend.
+    assert_eq!(counters["bytes_copied"], 1536);
     assert_eq!(counters["io_errors"], 1);
 }
 
