@@ -9,6 +9,7 @@
 pub mod backend;
 mod disk;
 mod driver;
+mod emulated;
 mod nic;
 mod progress;
 pub mod statistics;
@@ -102,8 +103,9 @@ const DRIVERS: [Kind; 2] = [Kind::of::<disk::Disk>(), Kind::of::<nic::Nic>()];
 pub fn run(options: &Options) -> Result<()> {
     let [disk, nic] = DRIVERS;
     let [disks, nics] = backend::KINDS;
+    let [cards, controllers] = emulated::KINDS;
     Race::new(options)?
-        .run(&[disk, nic, disks, nics])
+        .run(&[disk, nic, disks, nics, cards, controllers])
         .map(|_| ())
 }
 

@@ -136,7 +136,7 @@ pub const TESTS: &[Test] = &[
         .kernels(&[])
         .exhaustive()
         .limit(900),
-    Test::new("backend::race::is_fast", |_| race::backend::is_fast(3))
+    Test::new("backend::race::is_fast", |cx| race::backend::is_fast(cx, 3))
         .exhaustive()
         .alone()
         .memory(1024)

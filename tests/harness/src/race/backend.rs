@@ -11,6 +11,7 @@ use super::{
 use crate::{
     backend::{Backend, Part},
     bench::Side,
+    cx::Cx,
     guest::{Builder, Guest},
     kernel::{Kernel, STOCK},
     net::{
@@ -52,7 +53,7 @@ pub(super) const KINDS: [Kind; 2] = [Kind::of::<Disks>(), Kind::of::<Nics>()];
 
 /// Fails if a device of ours is not as fast as it should be, neither by the best legs, which the rest of the
 /// host has hindered least, nor by the medians.
-pub fn is_fast(rounds: u32) -> Result<()> {
+pub fn is_fast(cx: &Cx, rounds: u32) -> Result<()> {
     let options = Options {
         rounds,
         json: None,
@@ -60,6 +61,9 @@ pub fn is_fast(rounds: u32) -> Result<()> {
         patterns: Vec::new(),
     };
     let outcomes = Race::new(&options)?.run(&KINDS)?;
+    outcomes
+        .iter()
+        .for_each(|outcome| cx.say(&outcome.to_string()));
     for outcome in outcomes.iter().filter(|outcome| !outcome.is_control) {
         let least = match outcome.name.as_str() {
             name if name.ends_with("daemon") => OF_DAEMON,

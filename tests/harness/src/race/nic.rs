@@ -41,7 +41,7 @@ pub enum Load {
 }
 
 /// Something for iperf3 to do, by its options.
-const fn iperf(name: &'static str, options: &'static str) -> Scenario<Load> {
+pub(super) const fn iperf(name: &'static str, options: &'static str) -> Scenario<Load> {
     Scenario {
         name,
         unit: "Mbit/s",
@@ -121,23 +121,31 @@ impl Course for Nic {
         self.guest.sh(&format!(
             "up 0 && until ping -c 1 -W 1 {PEER} >/dev/null; do :; done"
         ))?;
-        match scenario.load {
-            Load::Iperf(options) => iperf3(&self.guest, options),
-            Load::Answers => {
-                let said = self.guest.sh(&format!(
-                    "sizes=$(yes 1 | head -n {ANSWERS})
-                     begin=$(cut -d ' ' -f 1 /proc/uptime)
-                     netcheck udp {PEER} $sizes >/dev/null
-                     echo $begin $(cut -d ' ' -f 1 /proc/uptime)"
-                ))?;
-                let times: Vec<f64> = said.split_whitespace().flat_map(str::parse).collect();
-                let &[begin, end] = times.as_slice() else {
-                    anyhow::bail!("the guest says {said}");
-                };
-                Ok(f64::from(ANSWERS) / (end - begin))
-            }
-        }
+        run(&self.guest, &scenario.load)
     }
+}
+
+/// Has a guest, whose interface is up, do something; returns how much of it.
+pub(super) fn run(guest: &Guest, load: &Load) -> Result<f64> {
+    let options = match load {
+        Load::Iperf(options) => options,
+        Load::Answers => return answers(guest),
+    };
+    iperf3(guest, options)
+}
+
+fn answers(guest: &Guest) -> Result<f64> {
+    let said = guest.sh(&format!(
+        "sizes=$(yes 1 | head -n {ANSWERS})
+         begin=$(cut -d ' ' -f 1 /proc/uptime)
+         netcheck udp {PEER} $sizes >/dev/null
+         echo $begin $(cut -d ' ' -f 1 /proc/uptime)"
+    ))?;
+    let times: Vec<f64> = said.split_whitespace().flat_map(str::parse).collect();
+    let &[begin, end] = times.as_slice() else {
+        anyhow::bail!("the guest says {said}");
+    };
+    Ok(f64::from(ANSWERS) / (end - begin))
 }
 
 /// Has iperf3 of a guest talk to the peer, and returns what has arrived, in Mbit/s.
