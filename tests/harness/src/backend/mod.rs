@@ -44,23 +44,35 @@ pub const TESTS: &[Test] = &[
         files::outlive_backends(cx, &IN_TREE)
     })
     .limit(200),
+    Test::new("backend::files::outlive_backends_with_ours", |cx| {
+        files::outlive_backends(cx, &RENAMED)
+    })
+    .kernels(&[STOCK])
+    .exhaustive()
+    .limit(200),
     Test::new(
         "backend::net::talks_in_every_form",
         net::talks_in_every_form,
     )
     .limit(200),
     Test::new("backend::switch::vlans_are_apart", |cx| {
-        switch::vlans_are_apart(cx, &switch::SPLIT)
+        switch::vlans_are_apart(cx, InTree, &switch::SPLIT)
     })
     .limit(200),
     Test::new("backend::switch::vlans_are_apart_packed", |cx| {
-        switch::vlans_are_apart(cx, &switch::PACKED_RINGS)
+        switch::vlans_are_apart(cx, InTree, &switch::PACKED_RINGS)
     })
     .exhaustive()
     .limit(200),
     Test::new("backend::switch::vlans_are_apart_in_order", |cx| {
-        switch::vlans_are_apart(cx, &switch::RINGS_IN_ORDER)
+        switch::vlans_are_apart(cx, InTree, &switch::RINGS_IN_ORDER)
     })
+    .exhaustive()
+    .limit(200),
+    Test::new("backend::switch::vlans_are_apart_with_ours", |cx| {
+        switch::vlans_are_apart(cx, Ours, &switch::SPLIT)
+    })
+    .kernels(&[STOCK])
     .exhaustive()
     .limit(200),
     Test::new("backend::switch::queues_come_and_go", |cx| {

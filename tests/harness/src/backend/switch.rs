@@ -4,12 +4,13 @@
 
 use super::{
     handle::{Backend, Part, number},
-    net::{Interface, builder, load, tcp_both_ways},
+    net::{Interface, builder, builder_of, load, load_driver, tcp_both_ways},
 };
 use crate::{
     cx::{Cx, Skip},
     form::{Form, IN_ORDER, Negotiated, PACKED},
     guest::Guest,
+    net::rig::Driver,
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
@@ -47,7 +48,7 @@ fn has_rings(guest: &Guest, interface: &str, form: &Form) -> Result<()> {
 
 /// Two guests in VLANs 10 and 20, with the same addresses in both; each has a gateway of its own, and
 /// both reach the host on a trunk.
-pub fn vlans_are_apart(cx: &mut Cx, form: &Form) -> Result<()> {
+pub fn vlans_are_apart(cx: &mut Cx, driver: Driver, form: &Form) -> Result<()> {
     const FIRST: Interface = interface("52:54:00:00:00:0a", "lan", "10.0.0.2/24");
     const SECOND: Interface = interface("52:54:00:00:00:14", "lan", "10.0.0.3/24");
     let tap = tap_works();
@@ -68,9 +69,12 @@ pub fn vlans_are_apart(cx: &mut Cx, form: &Form) -> Result<()> {
     let mut guests = Vec::new();
     for (name, interface) in [("one", FIRST), ("two", SECOND)] {
         let properties = format!("mac={},{}", interface.mac, form.options);
-        let builder = builder(cx)?.name(name).tool("iperf3").memory(384);
+        let builder = builder_of(cx, driver)?
+            .name(name)
+            .tool("iperf3")
+            .memory(384);
         let guest = cx.boot(&backend.attach_net(builder, name, 1, &properties))?;
-        load(&guest, &[interface])?;
+        load_driver(&guest, driver, &[interface])?;
         has_rings(&guest, "lan", form)?;
         guests.push(guest);
     }

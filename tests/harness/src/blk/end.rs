@@ -38,6 +38,14 @@ pub const TESTS: &[Test] = &[
     .kernels(&[STOCK])
     .memory(1536)
     .limit(180),
+    Test::new("blk::end::starts_another_kernel_in_tree", |cx| {
+        with_disk(cx, STOCK, Driver::InTree, |cx, victim| {
+            end::starts_another_kernel(cx, STOCK, victim)
+        })
+    })
+    .memory(1536)
+    .exhaustive()
+    .limit(180),
     Test::new("blk::end::starts_another_kernel_debug", |cx| {
         with_disk(cx, DEBUG, Driver::Ours, |cx, victim| {
             end::starts_another_kernel(cx, DEBUG, victim)

@@ -21,7 +21,7 @@ mod plug;
 mod power;
 mod recovery;
 mod root;
-mod traffic;
+pub mod traffic;
 mod verify;
 
 use crate::{

@@ -50,9 +50,9 @@ const DEVICES: &[(&str, &str, u32)] = &[("split", "", 0x10), ("packed", ",packed
 
 /// What there was for each request.
 #[derive(Clone, Copy, Debug)]
-struct Traffic {
-    kicks: f64,
-    interrupts: f64,
+pub struct Traffic {
+    pub kicks: f64,
+    pub interrupts: f64,
 }
 
 impl Traffic {
@@ -122,7 +122,9 @@ fn is_within(guest: &Guest, slot: u32, options: &str, most: f64) -> Result<()> {
     Ok(())
 }
 
-fn run(guest: &Guest, driver: &Driver, slot: u32, options: &str) -> Result<Traffic> {
+/// Has fio read from the disk in a slot, with a driver, and counts. Nothing has a driver by itself in the
+/// guest, in which kicks are counted.
+pub fn run(guest: &Guest, driver: &Driver, slot: u32, options: &str) -> Result<Traffic> {
     let (module, disk) = (driver.module, driver.disk(0));
     let parameters = driver.parameters();
     let said = guest.sh(&format!(
@@ -141,7 +143,7 @@ fn run(guest: &Guest, driver: &Driver, slot: u32, options: &str) -> Result<Traff
          before=$(all)
          fio --name=traffic --filename=/dev/{disk} --direct=1 --bs=4k --norandommap --thread \
              --ioengine=libaio {options} --rw=randread --number_ios={REQUESTS} \
-             --size=512m >/tmp/fio 2>&1 || {{ cat /tmp/fio; exit 1; }}
+             --size=100% >/tmp/fio 2>&1 || {{ cat /tmp/fio; exit 1; }}
          echo $before $(all)
          echo $device >unbind && rmmod {module}"
     ))?;

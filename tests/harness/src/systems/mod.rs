@@ -2,12 +2,14 @@
 
 //! Tests of whole systems: a guest, its driver, the device, and what is behind it.
 
+mod emulated;
 mod many;
 mod mapped;
 pub mod matrix;
 mod others;
 mod path;
 mod quiesce;
+mod requests;
 mod steering;
 mod vdpa;
 
@@ -51,6 +53,12 @@ pub const TESTS: &[Test] = &[
         mapped::devices_work(cx, DEBUG, Bare, mapped::OURS)
     })
     .kernels(&[DEBUG])
+    .limit(500)
+    .exhaustive(),
+    Test::new("systems::mapped::by_command_line_in_tree", |cx| {
+        mapped::devices_work(cx, DEBUG, Bare, mapped::IN_TREE)
+    })
+    .trees(&[DEBUG])
     .limit(500)
     .exhaustive(),
     Test::new("systems::many::devices_at_once_stock", |cx| {
@@ -100,6 +108,14 @@ pub const TESTS: &[Test] = &[
         others::network(cx, InTree)
     })
     .exhaustive(),
+    Test::new("systems::others::host_kernel_stock", |cx| {
+        others::host_kernel(cx, Ours)
+    })
+    .kernels(&[STOCK]),
+    Test::new("systems::others::host_kernel_in_tree", |cx| {
+        others::host_kernel(cx, InTree)
+    })
+    .exhaustive(),
     Test::new("systems::vdpa::disk_in_user_space_stock", |cx| {
         vdpa::disk_in_user_space(cx, blk::load::Driver::Ours)
     })
@@ -122,6 +138,8 @@ pub const TESTS: &[Test] = &[
     .trees(&[DEBUG])
     .limit(200)
     .exhaustive(),
+    Test::new("systems::requests::are_counted", requests::are_counted).kernels(&[STOCK]),
+    Test::new("systems::emulated::costs_more", emulated::costs_more).kernels(&[STOCK]),
     Test::new("systems::steering::by_user_and_mark", |cx| {
         steering::by_user_and_mark(cx, Pc, Ours)
     })

@@ -5,15 +5,18 @@
 use crate::{
     backend::switch::host,
     blk,
-    cx::Cx,
+    cx::{Cx, Skip},
     guest::Guest,
     kernel::STOCK,
-    net::rig::{self, PEER},
+    net::{
+        lan::Lan,
+        rig::{self, PEER},
+    },
     paths::{self, Scratch},
     program::Program,
 };
-use anyhow::Result;
-use std::{os::unix::fs::PermissionsExt, process::Command};
+use anyhow::{Result, bail};
+use std::{fs::File, os::unix::fs::PermissionsExt, process::Command};
 
 /// The size of the disk, in MiB.
 const MIB: u64 = 32;
@@ -22,7 +25,7 @@ const MIB: u64 = 32;
 pub fn disk(cx: &mut Cx, driver: blk::load::Driver) -> Result<()> {
     let scratch = Scratch::new()?;
     let (image, socket) = (scratch.path().join("image"), scratch.path().join("socket"));
-    std::fs::File::create(&image)?.set_len(MIB << 20)?;
+    File::create(&image)?.set_len(MIB << 20)?;
     let mut daemon = Command::new("qemu-storage-daemon");
     daemon
         .arg("--blockdev")
@@ -75,6 +78,27 @@ pub fn keeps_data(guest: &Guest, disk: &str) -> Result<()> {
              --verify_fatal=1 --do_verify=1 --end_fsync=1 --minimal"
     ))?;
     Ok(())
+}
+
+/// A network device that the host's kernel has, by itself: QEMU only sets it up.
+pub fn host_kernel(cx: &mut Cx, driver: rig::Driver) -> Result<()> {
+    const DEVICE: &str = "/dev/vhost-net";
+    if let Err(error) = File::options().read(true).write(true).open(DEVICE) {
+        bail!(Skip(format!("{DEVICE} of the host: {error}")));
+    }
+    let mut lan = Lan::new(cx)?;
+    let netdev = lan.tap("tap0", 1)?.replace("vhost=off", "vhost=on");
+    let builder = driver.builder(cx, STOCK)?;
+    let guest = cx.boot(&rig::device(builder, 0, &netdev, "tap0", ""))?;
+    for round in 0..2 {
+        cx.case(&format!("frames_pass/{round}"), |_| {
+            rig::load(&guest, driver)?;
+            rig::works(&guest)
+        });
+        guest.sh(&format!("rmmod {}", driver.module()))?;
+    }
+    lan.check()?;
+    cx.end(&guest)
 }
 
 /// Where a default route goes: passt looks for that. It is removed when it is dropped.

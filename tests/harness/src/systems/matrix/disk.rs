@@ -3,7 +3,7 @@
 //! A disk whose backend is a program: QEMU itself, or ours beside it.
 
 use super::{
-    By::{Cases, Lacking, Test},
+    By::{Cases, Test},
     Ring::{Both, Every, InOrder, Packed},
     Row, System,
 };
@@ -18,6 +18,7 @@ const BEHAVES_IN_TREE: &str = "backend::blk::behaves";
 const KILLED: &str = "blk::compare::survives_its_backend";
 const KILLED_IN_TREE: &str = "backend::blk::is_killed_while_it_is_used";
 const FILES: &str = "blk::filesystem::are_kept_stock";
+const REQUESTS: &str = "systems::requests::are_counted";
 const ARRIVE: &str = "blk::features::arrive_stock";
 
 /// The system.
@@ -34,8 +35,13 @@ pub(super) const SYSTEM: System = System {
             .ring(Packed),
         Row::blk(
             "data, of QEMU with an iothread",
-            Lacking("only speed is compared there, see below"),
+            Cases(REQUESTS, "qemu/ours/data"),
         ),
+        Row::blk(
+            "data, of QEMU with an iothread",
+            Cases(REQUESTS, "qemu/in_tree/data"),
+        )
+        .in_tree(),
         Row::blk(
             "speed, as QEMU's with an iothread",
             Test("backend::race::is_fast"),
@@ -68,8 +74,9 @@ pub(super) const SYSTEM: System = System {
         .ring(Every),
         Row::blk(
             "ext4, of backends that end",
-            Lacking("data is shown below, no file system"),
-        ),
+            Test("backend::files::outlive_backends_with_ours"),
+        )
+        .ring(Every),
         Row::blk("data, of backends that end", Cases(KILLED, "split")),
         Row::blk("data, of backends that end", Cases(KILLED, "packed")).ring(Packed),
         Row::blk("data, of backends that end", Test(KILLED_IN_TREE))
@@ -77,8 +84,22 @@ pub(super) const SYSTEM: System = System {
             .ring(Both),
         Row::blk(
             "io_uring, without a copy",
-            Lacking("the backend's own unit tests see it"),
+            Cases(REQUESTS, "backend/ours/requests"),
         ),
+        Row::blk(
+            "io_uring, without a copy",
+            Cases(REQUESTS, "backend/in_tree/requests"),
+        )
+        .in_tree(),
+        Row::blk(
+            "kicks and interrupts of QEMU",
+            Cases(REQUESTS, "qemu/ours/requests"),
+        ),
+        Row::blk(
+            "kicks and interrupts of QEMU",
+            Cases(REQUESTS, "qemu/in_tree/requests"),
+        )
+        .in_tree(),
         Row::blk(
             "both sides count the same",
             Cases(BEHAVES, "counts_what_the_guest_does"),

@@ -3,8 +3,8 @@
 //! How devices are found, and what becomes of them when somebody ends.
 
 use super::{
-    By::{Cases, Lacking, Test, Unable},
-    Ring::{Both, InOrder, Packed},
+    By::{Cases, Test, Unable},
+    Ring::{Both, Every, InOrder, Packed},
     Row, System,
     Transport::{Acpi, AcpiLegacy, CommandLine, Fdt},
 };
@@ -63,10 +63,14 @@ pub(super) const SYSTEM: System = System {
             .ring(Packed)
             .debug(),
         Row::both("are found", Unable("the stock kernel is built without it")).on(CommandLine),
-        Row::both("are found", Lacking("only ours is put there"))
-            .in_tree()
-            .on(CommandLine)
-            .debug(),
+        Row::both(
+            "are found, come and go",
+            Test("systems::mapped::by_command_line_in_tree"),
+        )
+        .in_tree()
+        .ring(Every)
+        .on(CommandLine)
+        .debug(),
         Row::both("are found", Unable("the modules are not built for arm64")).on(Fdt),
         Row::both(
             "eight of each at once",
@@ -182,7 +186,7 @@ pub(super) const SYSTEM: System = System {
         .in_tree(),
         Row::blk(
             "the kernel after a kexec has it",
-            Lacking("only networks are tried"),
+            Test("blk::end::starts_another_kernel_in_tree"),
         )
         .in_tree(),
         Row::net(

@@ -3,7 +3,7 @@
 //! A guest reaches the outside by a switch with VLANs. The device is that of our backend.
 
 use super::{
-    By::{Cases, Lacking, Test},
+    By::{Cases, Test},
     Ring::{Both, Every, InOrder, Packed},
     Row, System,
     Transport::Acpi,
@@ -73,7 +73,10 @@ pub(super) const SYSTEM: System = System {
         .ring(InOrder),
         Row::net(
             "guests in two VLANs do not meet",
-            Lacking("not with this driver; one guest in two VLANs is below"),
+            Cases(
+                "backend::switch::vlans_are_apart_with_ours",
+                "guests_do_not_meet",
+            ),
         ),
         Row::net(
             "a guest on a trunk has tags",

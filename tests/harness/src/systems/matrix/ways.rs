@@ -15,12 +15,10 @@ const TAP_IN_TREE: &str = "net::data::arrives_in_tree_stock";
 const DISK: &str = "blk::data::is_kept_stock";
 const DISK_IN_TREE: &str = "blk::compare::in_tree_keeps_data";
 const FEATURES: &str = "blk::features::work_with_and_without_stock";
-const NIC_MOVES: &str = "backend::migration::of_networks";
+const NIC_MOVES: &str = "backend::migration::of_networks_many_times";
 const NIC_MOVES_IN_TREE: &str = "backend::migration::of_networks_in_tree";
-const DISK_MOVES: &str = "backend::migration::of_disks";
+const DISK_MOVES: &str = "backend::migration::of_disks_many_times";
 const DISK_MOVES_IN_TREE: &str = "backend::migration::of_disks_in_tree";
-
-const NO_VHOST: &str = "the host has no /dev/vhost-net";
 
 /// The system.
 pub(super) const SYSTEM: System = System {
@@ -86,8 +84,8 @@ pub(super) const SYSTEM: System = System {
         .ring(Packed),
         Row::blk("QEMU's file, neither", Cases(DISK_IN_TREE, "plain_ring")).in_tree(),
         Row::blk("QEMU's file, behind an IOMMU", Cases(FEATURES, "iommu")),
-        Row::net("vhost-net", Unable(NO_VHOST)),
-        Row::net("vhost-net", Unable(NO_VHOST)).in_tree(),
+        Row::net("vhost-net", Test("systems::others::host_kernel_stock")),
+        Row::net("vhost-net", Test("systems::others::host_kernel_in_tree")).in_tree(),
         Row::net(
             "vhost-user, our backend",
             Test("net::recovery::helps_stock"),
