@@ -123,7 +123,10 @@ kernels:
 	@for i in 7.3-amd64 7.3-cloud-amd64 7.2-amd64 debug; do scripts/kernel $$i || exit; done
 
 update:
-	@scripts/rust-kernel-headers --cache $(RUST_VIRTIO_CACHE)/kernels --update --list | tail -n 20
+	@for i in amd64 arm64; do \
+		scripts/rust-kernel-headers --cache $(RUST_VIRTIO_CACHE)/kernels --arch $$i --update --list | \
+			tail -n 20 || exit; \
+	done
 
 test-all: tests := --all $(TESTS)
 test: tests := $(TESTS)
