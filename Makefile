@@ -31,7 +31,7 @@ distclean: clean
 ##   make test             run the tests; TESTS=pattern runs a part, LIST=1 only lists them
 ##   make test-all         the same, and the long ones, which make test leaves out
 ##
-## Build, for FLAVOUR=7.3-amd64 (default), another series and flavour, an ABI, or debug:
+## Build, for FLAVOUR=7.3-amd64 (default), another series and flavour (7.3-arm64), an ABI, or debug:
 ##   make modules          build the modules, in build/<kernel release>; W=1 warns more
 ##   make modules KDIR=    build them natively, against a build tree of this machine
 ##   make modules_install  install them below INSTALL_MOD_PATH
