@@ -138,6 +138,9 @@ else
 # What the tests need of each kernel, one kernel after the other: each uses all CPUs.
 test test-all: harness
 	@for i in $$($(harness) trees $(tests)); do scripts/kernel $$i >/dev/null || exit; done
+	@for i in $$({ $(harness) trees $(tests) && $(harness) kernels $(tests); } | sort -u); do \
+		scripts/userland $$i >/dev/null || exit; \
+	done
 	+@for i in $$($(harness) kernels $(tests)); do \
 		$(MAKE) modules test-modules FLAVOUR=$$i || exit; \
 	done

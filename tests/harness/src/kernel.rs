@@ -4,7 +4,31 @@
 
 use crate::paths;
 use anyhow::{Context, Result, bail, ensure};
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+/// The architecture of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arch {
+    /// That of the toolbox.
+    Amd64,
+    /// 64 bits of Arm: its guests are emulated, and have programs of their own.
+    Arm64,
+}
+
+impl Arch {
+    /// Returns that of the kernel which `scripts/kernel` calls `flavour`.
+    fn of(flavour: &str) -> Self {
+        if flavour.split('-').any(|word| word == "arm64") {
+            Self::Arm64
+        } else {
+            Self::Amd64
+        }
+    }
+}
 
 /// A stock or debug kernel, with its modules.
 #[derive(Clone, Debug)]
@@ -19,6 +43,10 @@ pub struct Kernel {
     pub image: PathBuf,
     /// Where its own modules are: `kernel`, `modules.dep`, ...
     pub modules: PathBuf,
+    /// What it runs on.
+    pub arch: Arch,
+    /// The root directory of the programs that its guests have.
+    pub programs: PathBuf,
 }
 
 /// The distribution's newest kernel.
@@ -27,19 +55,22 @@ pub const STOCK: &str = "7.3-amd64";
 pub const CLOUD: &str = "7.3-cloud-amd64";
 /// The distribution's kernel of the series before.
 pub const OLDER: &str = "7.2-amd64";
+/// The distribution's newest kernel for Arm.
+pub const ARM64: &str = "7.3-arm64";
+/// The same, with larger pages.
+pub const ARM64_16K: &str = "7.3-arm64-16k";
 /// The kernel with every check.
 pub const DEBUG: &str = "debug";
 
 impl Kernel {
     /// Finds the kernel that `scripts/kernel` calls `flavour`. If it is not there, it is made.
     pub fn find(flavour: &str) -> Result<Self> {
-        let output = Command::new(paths::project().join("scripts/kernel"))
-            .arg(flavour)
-            .stderr(std::process::Stdio::inherit())
-            .output()
-            .context("running scripts/kernel")?;
-        ensure!(output.status.success(), "there is no kernel {flavour}");
-        let tree = PathBuf::from(String::from_utf8(output.stdout)?.trim());
+        let tree = printed_path("kernel", flavour)?;
+        let arch = Arch::of(flavour);
+        let programs = match arch {
+            Arch::Amd64 => PathBuf::from("/"),
+            Arch::Arm64 => printed_path("userland", flavour)?,
+        };
         let release = fs::read_to_string(tree.join("include/config/kernel.release"))
             .with_context(|| format!("reading the release of {}", tree.display()))?
             .trim()
@@ -51,6 +82,8 @@ impl Kernel {
             modules: kernel.join("lib/modules").join(&release),
             release,
             tree,
+            arch,
+            programs,
         })
     }
 
@@ -74,6 +107,19 @@ impl Kernel {
             self.release,
             self.flavour
         );
+    }
+
+    /// Finds a program of this workspace, which was built for its guests.
+    pub fn built_program(&self, name: &str) -> Result<PathBuf> {
+        if self.arch == Arch::Amd64 {
+            return paths::built(name);
+        }
+        // Cargo puts it beside ours.
+        let ours = env::current_exe()?;
+        let target = ours.ancestors().nth(2).context("an odd place")?;
+        let path = target.join("aarch64-unknown-linux-gnu/release").join(name);
+        ensure!(path.exists(), "{} is not built", path.display());
+        Ok(path)
     }
 
     /// Finds modules that come with the kernel, and those that they need, as paths in
@@ -101,6 +147,17 @@ impl Kernel {
     }
 }
 
+/// Returns the path that a script prints for a kernel.
+fn printed_path(script: &str, flavour: &str) -> Result<PathBuf> {
+    let output = Command::new(paths::project().join("scripts").join(script))
+        .arg(flavour)
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("running scripts/{script}"))?;
+    ensure!(output.status.success(), "there is no {script} {flavour}");
+    Ok(String::from_utf8(output.stdout)?.trim().into())
+}
+
 /// Returns the name of the module in a file, as the kernel writes it.
 pub fn module_name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
@@ -110,6 +167,14 @@ pub fn module_name(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flavours_tell_the_architecture() {
+        assert_eq!(Arch::of(STOCK), Arch::Amd64);
+        assert_eq!(Arch::of(DEBUG), Arch::Amd64);
+        assert_eq!(Arch::of("7.3.4+deb13-cloud-arm64"), Arch::Arm64);
+        assert_eq!(Arch::of(ARM64_16K), Arch::Arm64);
+    }
 
     #[test]
     fn module_names_are_those_of_the_kernel() {

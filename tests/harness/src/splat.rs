@@ -157,6 +157,8 @@ const PATTERNS: &[(Kind, &[&str])] = &[
     (Kind::Oops, &["Oops:"]),
     (Kind::Oops, &["general protection fault"]),
     (Kind::Oops, &["Unhandled fault"]),
+    (Kind::Oops, &["Unable to handle kernel"]),
+    (Kind::Oops, &["Internal error: "]),
     (Kind::Panic, &["Kernel panic - not syncing"]),
     (Kind::Warn, &["WARNING: "]),
     (Kind::Bug, &["BUG: "]),
@@ -261,6 +263,14 @@ mod tests {
             ("[    1.5] kernel BUG at x.c:5!", Kind::Bug),
             (
                 "[    1.5] BUG: kernel NULL pointer dereference, address: 0",
+                Kind::Oops,
+            ),
+            (
+                "[    1.5] Unable to handle kernel NULL pointer dereference at virtual address 0",
+                Kind::Oops,
+            ),
+            (
+                "[    1.5] Internal error: synchronous external abort: 0000000096000010 [#1]  SMP",
                 Kind::Oops,
             ),
             ("[    1.5] Kernel panic - not syncing: x", Kind::Panic),

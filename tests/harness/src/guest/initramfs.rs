@@ -2,14 +2,14 @@
 
 //! The initial root file system of a guest: a shell, tools with their libraries, modules.
 
-use super::cpio::Archive;
+use super::{cpio::Archive, programs::Programs};
 use crate::{
     kernel::Kernel,
     paths::{self, Scratch},
 };
 use anyhow::{Context, Result, bail, ensure};
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -41,19 +41,19 @@ impl Contents {
         archive.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")?;
         archive.file("etc/hosts", b"127.0.0.1 localhost\n")?;
 
-        archive.program("bin/busybox", &read(&program("busybox")?)?)?;
-        let mut libraries = BTreeSet::new();
+        let programs = Programs::of(kernel);
+        archive.program("bin/busybox", &read(&programs.find("busybox")?)?)?;
+        let mut libraries = BTreeMap::new();
         for tool in ["dash"]
             .into_iter()
             .chain(self.tools.iter().map(String::as_str))
         {
-            let path = program(tool)?;
-            libraries.extend(libraries_of(&path)?);
+            let path = programs.find(tool)?;
+            libraries.extend(programs.libraries(&path)?);
             let name = path.file_name().context("a program without a name")?;
             archive.program(&format!("usr/bin/{}", name.display()), &read(&path)?)?;
         }
-        for library in libraries {
-            let path = library.to_str().context("a library with an odd name")?;
+        for (path, library) in libraries {
             archive.program(path.trim_start_matches('/'), &read(&library)?)?;
         }
         // Busybox puts its links to /bin; the shell that it provides is not the one to use.
@@ -133,38 +133,4 @@ fn make_parent(path: &Path) -> Result<()> {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("reading {}", path.display()))
-}
-
-/// Finds a program of the toolbox.
-fn program(name: &str) -> Result<PathBuf> {
-    if name.starts_with('/') {
-        return Ok(name.into());
-    }
-    ["/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
-        .iter()
-        .map(|directory| Path::new(directory).join(name))
-        .find(|path| path.is_file())
-        .with_context(|| format!("the toolbox has no program {name}"))
-}
-
-/// Finds the libraries that a program needs, its loader among them.
-fn libraries_of(program: &Path) -> Result<Vec<PathBuf>> {
-    let output = Command::new("ldd")
-        .arg(program)
-        .output()
-        .context("running ldd")?;
-    let text = String::from_utf8(output.stdout)?;
-    let mut libraries: Vec<PathBuf> = text
-        .lines()
-        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
-        .map(PathBuf::from)
-        .collect();
-    // The C library loads this one by name when a thread ends early.
-    if let Some(libc) = libraries.iter().find(|path| path.ends_with("libc.so.6")) {
-        let unwinder = libc.with_file_name("libgcc_s.so.1");
-        if unwinder.exists() && text.contains("libpthread") | program.ends_with("iperf3") {
-            libraries.push(unwinder);
-        }
-    }
-    Ok(libraries)
 }

@@ -12,6 +12,7 @@ mod end;
 mod hang;
 mod initramfs;
 mod migrate;
+mod programs;
 mod qmp;
 mod root;
 mod stall;
@@ -77,7 +78,7 @@ impl Builder {
         Self {
             kernel: kernel.clone(),
             name: "guest".to_owned(),
-            board: Board::default(),
+            board: Board::of(kernel.arch),
             memory: if kernel.is_debug() { 1024 } else { 512 },
             cpus: 2,
             devices: Vec::new(),
@@ -135,6 +136,12 @@ impl Builder {
     pub fn tool(mut self, name: &str) -> Self {
         self.contents.tools.push(name.to_owned());
         self
+    }
+
+    /// Adds a program of this workspace.
+    pub fn built(self, name: &str) -> Result<Self> {
+        let path = self.kernel.built_program(name)?;
+        Ok(self.tool(&path.to_string_lossy()))
     }
 
     /// Adds a module that comes with the kernel, and those that it needs.
@@ -202,10 +209,9 @@ impl Builder {
                 sockets.display()
             )
         };
-        // The kernel panics if the timer does not tick ten times while it waits: an emulated CPU that
-        // runs beside others may be too late for that.
         let mut append = format!(
-            "console=ttyS0 loglevel=5 printk.time=1 panic=-1 nokaslr no_timer_check sysrq_always_enabled unknown_nmi_panic {}",
+            "{} loglevel=5 printk.time=1 panic=-1 nokaslr sysrq_always_enabled {}",
+            self.board.basics(),
             self.append.join(" ")
         );
         if self.kernel.is_debug() {
@@ -213,7 +219,7 @@ impl Builder {
             append.push_str(" kasan_multi_shot kunit.enable=1 kunit.autorun=1");
         }
 
-        let mut command = Command::new("qemu-system-x86_64");
+        let mut command = Command::new(self.board.qemu());
         command
             .args([
                 "-nodefaults",
@@ -222,9 +228,7 @@ impl Builder {
                 "-display",
                 "none",
             ])
-            // With five levels of page tables, KASAN takes interrupts during the identification of
-            // the CPU for wild accesses.
-            .args(["-cpu", "max,la57=off"])
+            .args(["-cpu", self.board.cpu()])
             .args(["-smp", &self.cpus.to_string(), "-m", &format!("{memory}M")])
             .arg("-kernel")
             .arg(&self.kernel.image)
@@ -254,7 +258,7 @@ impl Builder {
             Some((counts, idle)) => command
                 .args(["-accel", "tcg"])
                 .args(Self::count_options(counts, *idle)),
-            None => command.args(["-accel", accelerator()]),
+            None => command.args(["-accel", self.board.accelerator()]),
         };
         // A vhost-user device's backend maps the memory of the guest.
         let mut devices = self.devices.iter();
@@ -524,6 +528,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Arch;
 
     fn kernel() -> Kernel {
         Kernel {
@@ -532,6 +537,8 @@ mod tests {
             tree: PathBuf::new(),
             image: PathBuf::from("/vmlinuz"),
             modules: PathBuf::new(),
+            arch: Arch::Amd64,
+            programs: PathBuf::from("/"),
         }
     }
 

@@ -4,7 +4,7 @@
 //!
 //! The log of the first boot is what tells of it, and is kept: a run counts these logs.
 
-use crate::kernel::Kernel;
+use crate::kernel::{Arch, Kernel};
 use anyhow::Result;
 use std::{
     fs,
@@ -17,7 +17,8 @@ const SUFFIX: &str = ".stalled.log";
 
 /// Returns the time after which a guest is booted again: five times what a boot takes.
 pub fn limit(kernel: &Kernel) -> Duration {
-    Duration::from_secs(if kernel.is_debug() { 50 } else { 20 })
+    let is_slow = kernel.is_debug() || kernel.arch == Arch::Arm64;
+    Duration::from_secs(if is_slow { 50 } else { 20 })
 }
 
 /// Tells whether a boot has failed as only emulated processors do: while the kernel patches itself, one

@@ -14,7 +14,7 @@ use crate::{
     cx::Cx,
     guest::{Builder, Guest, Idle, WINDOW},
     kernel::{Kernel, STOCK},
-    paths::{self, Scratch},
+    paths::Scratch,
     report::{CostRow, Spent},
 };
 use anyhow::{Context, Result, ensure};
@@ -286,7 +286,7 @@ fn builder(kernel: Builder, shared: &Path) -> Result<Builder> {
         .kernel_module(IN_TREE)
         .kernel_module("vmxnet3")
         .tool("ip")
-        .tool(&paths::built("netcheck")?.to_string_lossy())
+        .built("netcheck")?
         // To clear memory takes as many instructions as there are bytes, here; and what programs need
         // of memory and of the scheduler is the same each time.
         .append("init_on_alloc=0 norandmaps transparent_hugepage=never psi=0")

@@ -5,7 +5,6 @@
 use crate::{
     cx::Cx,
     guest::{Builder, Guest},
-    paths,
 };
 use anyhow::{Context, Result, ensure};
 use std::{thread, time::Duration};
@@ -50,7 +49,7 @@ impl Driver {
 /// Gives a guest what tests use.
 pub fn tools(builder: Builder) -> Result<Builder> {
     Ok(builder
-        .tool(&paths::built("netcheck")?.to_string_lossy())
+        .built("netcheck")?
         .tool("ip")
         .tool("ethtool")
         .file("/usr/bin/nic", NIC.as_bytes())

@@ -3,7 +3,7 @@
 //! Many devices at once: each is what it says, whoever comes first.
 
 use super::mapped::Drivers;
-use crate::{blk, cx::Cx, guest::Guest, kernel::STOCK, net::rig, paths::Scratch};
+use crate::{blk, cx::Cx, guest::Guest, net::rig, paths::Scratch};
 use anyhow::{Result, ensure};
 use std::{collections::BTreeSet, fs::File};
 
@@ -14,9 +14,9 @@ const MANY: usize = 8;
 const MIB: usize = 8;
 
 /// Eight network devices and eight disks, each with queues of its own.
-pub fn devices_at_once(cx: &mut Cx, drivers: Drivers) -> Result<()> {
+pub fn devices_at_once(cx: &mut Cx, flavour: &str, drivers: Drivers) -> Result<()> {
     let scratch = Scratch::new()?;
-    let mut builder = drivers.net.builder(cx, STOCK)?.tool("fio");
+    let mut builder = drivers.net.builder(cx, flavour)?.tool("fio");
     builder = match drivers.blk {
         blk::load::Driver::InTree => builder.kernel_module(drivers.blk.module()),
         blk::load::Driver::Ours => builder.module(drivers.blk.module())?,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Devices that are not on PCI, but mapped to memory: found by what ACPI tells, or the command line.
+//! Devices that are not on PCI, but mapped to memory: found by what ACPI tells, a device tree, or the
+//! command line.
 
 use crate::{
     blk,
@@ -98,7 +99,12 @@ fn one_form(cx: &mut Cx, flavour: &str, board: Board, drivers: Drivers, form: &F
             "{kind},id=nic{number},netdev={netdev},mac=52:54:00:09:00:{number:02x}{options}"
         ));
     }
-    for number in 0..2 {
+    let mut disks = [0, 1];
+    if board == Board::Tree {
+        // Its last device has the first place.
+        disks.reverse();
+    }
+    for number in disks {
         let path = scratch.path().join(format!("disk{number}"));
         File::create(&path)?.set_len(MIB << 20)?;
         let drive = format!(
@@ -156,12 +162,13 @@ impl Bench<'_> {
                  echo $(basename $(dirname $(readlink -f $i))) $(basename $(readlink $i/driver))
              done")?;
         let place = match self.board {
-            Board::Pc => "0000:",
+            Board::Pc | Board::Virt => "0000:",
             Board::Micro => "LNRO0005:",
             Board::Bare => "virtio-mmio.",
+            Board::Tree => ".virtio_mmio",
         };
         for module in [self.drivers.net.module(), self.drivers.blk.module()] {
-            let of = |line: &&str| line.starts_with(place) && line.ends_with(&format!(" {module}"));
+            let of = |line: &&str| line.contains(place) && line.ends_with(&format!(" {module}"));
             ensure!(said.lines().filter(of).count() == 2, "{said}");
         }
         ensure!(said.lines().count() == 4, "{said}");

@@ -16,8 +16,8 @@ mod vdpa;
 use crate::{
     blk,
     cx::Test,
-    guest::Board::{Bare, Micro, Pc},
-    kernel::{DEBUG, STOCK},
+    guest::Board::{Bare, Micro, Pc, Tree},
+    kernel::{ARM64, ARM64_16K, DEBUG, STOCK},
     net::rig::Driver::{InTree, Ours},
 };
 
@@ -61,12 +61,39 @@ pub const TESTS: &[Test] = &[
     .trees(&[DEBUG])
     .limit(500)
     .exhaustive(),
+    Test::new("systems::mapped::by_fdt", |cx| {
+        mapped::devices_work(cx, ARM64, Tree, mapped::OURS)
+    })
+    .kernels(&[ARM64])
+    .trees(&[])
+    .limit(500)
+    .exhaustive(),
+    Test::new("systems::mapped::by_fdt_in_tree", |cx| {
+        mapped::devices_work(cx, ARM64, Tree, mapped::IN_TREE)
+    })
+    .trees(&[ARM64])
+    .limit(500)
+    .exhaustive(),
+    Test::new("systems::mapped::with_16k_pages", |cx| {
+        mapped::devices_work(cx, ARM64_16K, Tree, mapped::OURS)
+    })
+    .kernels(&[ARM64_16K])
+    .trees(&[])
+    .limit(500)
+    .exhaustive(),
     Test::new("systems::many::devices_at_once_stock", |cx| {
-        many::devices_at_once(cx, mapped::OURS)
+        many::devices_at_once(cx, STOCK, mapped::OURS)
     })
     .kernels(&[STOCK]),
+    Test::new("systems::many::devices_at_once_arm64", |cx| {
+        many::devices_at_once(cx, ARM64, mapped::OURS)
+    })
+    .kernels(&[ARM64])
+    .trees(&[])
+    .limit(300)
+    .exhaustive(),
     Test::new("systems::many::devices_at_once_in_tree", |cx| {
-        many::devices_at_once(cx, mapped::IN_TREE)
+        many::devices_at_once(cx, STOCK, mapped::IN_TREE)
     })
     .exhaustive(),
     Test::new("systems::quiesce::of_drivers_stock", |cx| {
