@@ -156,6 +156,9 @@ names! {
         AcpiLegacy = "MMIO legacy",
         CommandLine = "MMIO, cmdline",
         Fdt = "MMIO, FDT",
+        FdtLegacy = "FDT legacy",
+        /// That of an Arm machine.
+        PciArm = "PCI, arm64",
         Vdpa = "vDPA",
     }
 }

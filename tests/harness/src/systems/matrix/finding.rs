@@ -6,12 +6,13 @@ use super::{
     By::{Cases, Test, Unable},
     Ring::{Both, Every, InOrder, Packed},
     Row, System,
-    Transport::{Acpi, AcpiLegacy, CommandLine, Fdt},
+    Transport::{Acpi, AcpiLegacy, CommandLine, Fdt, FdtLegacy, PciArm},
 };
 
 /// The tests that several rows are about.
 const BY_ACPI: &str = "systems::mapped::by_acpi_stock";
 const BY_ACPI_IN_TREE: &str = "systems::mapped::by_acpi_in_tree";
+const BY_TREE: &str = "systems::mapped::by_fdt";
 const BY_LINE: &str = "systems::mapped::by_command_line_debug";
 const NIC_GOES: &str = "net::life::comes_and_goes_stock";
 const NIC_GOES_IN_TREE: &str = "net::life::comes_and_goes_in_tree_stock";
@@ -71,7 +72,24 @@ pub(super) const SYSTEM: System = System {
         .ring(Every)
         .on(CommandLine)
         .debug(),
-        Row::both("are found", Unable("the modules are not built for arm64")).on(Fdt),
+        Row::both("are found, come and go", Cases(BY_TREE, "modern")).on(Fdt),
+        Row::both("are found, come and go", Cases(BY_TREE, "packed"))
+            .on(Fdt)
+            .ring(Packed),
+        Row::both("are found, come and go", Cases(BY_TREE, "legacy")).on(FdtLegacy),
+        Row::both(
+            "are found, with pages of 16 KiB",
+            Test("systems::mapped::with_16k_pages"),
+        )
+        .on(Fdt)
+        .ring(Every),
+        Row::both(
+            "are found, come and go",
+            Test("systems::mapped::by_fdt_in_tree"),
+        )
+        .in_tree()
+        .on(Fdt)
+        .ring(Every),
         Row::both(
             "eight of each at once",
             Test("systems::many::devices_at_once_stock"),
@@ -81,6 +99,11 @@ pub(super) const SYSTEM: System = System {
             Test("systems::many::devices_at_once_in_tree"),
         )
         .in_tree(),
+        Row::both(
+            "eight of each at once",
+            Test("systems::many::devices_at_once_arm64"),
+        )
+        .on(PciArm),
         Row::net("is unloaded under traffic", Cases(NIC_GOES, "unload")),
         Row::net(
             "is unloaded under traffic",
