@@ -53,7 +53,7 @@ fn leaves_a_process(_: &mut Cx) -> Result<()> {
     Command::new("sh")
         .args([
             "-c",
-            "sleep 1000 & until grep -q 1000 /proc/$!/cmdline; do :; done",
+            "sleep 1000 & until grep -aq ^sleep /proc/$!/cmdline; do :; done",
         ])
         .stdin(Stdio::null())
         .status()?;
