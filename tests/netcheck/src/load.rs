@@ -45,7 +45,10 @@ pub fn run(to: &Server, streams: u64, stop: &Path) -> Result<()> {
             }));
             threads.push(scope.spawn(move || {
                 repeat(stop, &counts.datagrams, &counts.broken, || {
-                    udp::exchange(to, &SIZES, None).map(|_| ())
+                    let client = udp::Client::new(to, None)?;
+                    SIZES
+                        .into_iter()
+                        .try_for_each(|size| client.exchange(size).map(|_| ()))
                 })
             }));
         }

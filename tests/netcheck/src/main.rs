@@ -7,6 +7,7 @@
 mod load;
 mod talk;
 mod tcp;
+mod times;
 mod udp;
 mod watch;
 
@@ -14,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use lexopt::prelude::*;
 use std::{path::PathBuf, process::ExitCode, thread, time::Duration};
 use tcp::Server;
+use times::What;
 
 const USAGE: &str = "\
 netcheck serve [OPTION ...]             answer TCP and UDP, until it is killed
@@ -21,6 +23,9 @@ netcheck tcp ADDRESS [OPTION ...]       move bytes over TCP, in both directions 
     --up BYTES, --down BYTES            how many, in which direction (0)
 netcheck udp ADDRESS SIZE ...           have datagrams of these sizes answered
     --segment BYTES                     have the kernel, or the device, cut them
+netcheck times ADDRESS COUNT            have datagrams of a byte answered, one after the other, and
+                                        print how many took how many nanoseconds
+    --connections                       connections instead
 netcheck load ADDRESS --stop FILE       move what it can until there is such a file
     --streams N                         on N connections (2)
     --patience SECONDS                  over TCP, nothing may move for so long (25)
@@ -41,6 +46,7 @@ struct Arguments {
     segment: Option<u16>,
     mark: Option<u32>,
     stop: Option<PathBuf>,
+    what: What,
 }
 
 fn main() -> ExitCode {
@@ -64,6 +70,7 @@ fn parse() -> Result<Arguments> {
         segment: None,
         mark: None,
         stop: None,
+        what: What::Datagram,
     };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
@@ -76,6 +83,7 @@ fn parse() -> Result<Arguments> {
             Long("segment") => arguments.segment = Some(parser.value()?.parse()?),
             Long("mark") => arguments.mark = Some(parser.value()?.parse()?),
             Long("stop") => arguments.stop = Some(parser.value()?.into()),
+            Long("connections") => arguments.what = What::Connection,
             Value(word) => arguments.words.push(word.string()?),
             other => return Err(other.unexpected().into()),
         }
@@ -109,9 +117,19 @@ fn call() -> Result<()> {
             let server = server()?;
             let sizes: Result<Vec<usize>, _> = words.map(str::parse).collect();
             let sizes = sizes.context("not a size")?;
-            let again = udp::exchange(&server, &sizes, arguments.segment)?;
+            let client = udp::Client::new(&server, arguments.segment)?;
+            let mut again = 0;
+            for size in sizes {
+                again += client.exchange(size)?;
+            }
             println!("{again} sent again");
             Ok(())
+        }
+        "times" => {
+            let server = server()?;
+            let count = words.next().context("a count is missing")?;
+            let count = count.parse().context("not a count")?;
+            times::run(&server, arguments.what, count)
         }
         "load" => {
             let stop = arguments.stop.as_deref().context("--stop is missing")?;

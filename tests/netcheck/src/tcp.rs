@@ -88,19 +88,33 @@ fn answer(mut stream: TcpStream) -> Result<()> {
 
 /// Sends `up` bytes, and gets `down` bytes; both ends check them.
 pub fn transfer(to: &Server, seed: u64, up: u64, down: u64) -> Result<()> {
-    let address = SocketAddr::new(to.address, to.port);
-    let mut stream = TcpStream::connect_timeout(&address, to.patience).context("connecting")?;
-    stream.set_read_timeout(Some(to.patience))?;
-    stream.set_write_timeout(Some(to.patience))?;
-    for word in [seed, up, down] {
-        stream.write_all(&word.to_le_bytes())?;
-    }
+    let mut stream = begin(to, [seed, up, down])?;
     let writer = stream.try_clone()?;
     let sender = thread::spawn(move || send(writer, seed, up));
     if let Some(at) = receive(&mut stream, !seed, down)? {
         bail!(Corrupt(format!("byte {at} of {down} from the server")));
     }
     joined(sender)?;
+    finish(stream, up)
+}
+
+/// Opens a connection, has it answered, and closes it.
+pub fn ask(to: &Server) -> Result<()> {
+    finish(begin(to, [0; 3])?, 0)
+}
+
+/// Connects, and sends the header.
+fn begin(to: &Server, header: [u64; 3]) -> Result<TcpStream> {
+    let address = SocketAddr::new(to.address, to.port);
+    let mut stream = TcpStream::connect_timeout(&address, to.patience).context("connecting")?;
+    stream.set_read_timeout(Some(to.patience))?;
+    stream.set_write_timeout(Some(to.patience))?;
+    stream.write_all(header.map(u64::to_le_bytes).as_flattened())?;
+    Ok(stream)
+}
+
+/// Waits for the server to say that it got so many bytes.
+fn finish(mut stream: TcpStream, up: u64) -> Result<()> {
     let end = read_word(&mut stream).context("waiting for the server's verdict")?;
     if end != RIGHT {
         bail!(Corrupt(format!("byte {end} of {up} to the server")));

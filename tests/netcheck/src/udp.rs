@@ -46,36 +46,42 @@ pub fn serve(port: u16) -> Result<()> {
     }
 }
 
-/// Sends a datagram of each size, and waits for its answer. Returns how many were sent again. With a
-/// segment, what is longer is given to the kernel at once to be cut into datagrams of that size, each of
-/// which has an answer.
-pub fn exchange(to: &Server, sizes: &[usize], segment: Option<u16>) -> Result<u32> {
-    let any = if to.address.is_ipv4() {
-        "0.0.0.0"
-    } else {
-        "::"
-    };
-    let socket = UdpSocket::bind((any, 0))?;
-    socket.connect((to.address, to.port))?;
-    if let Some(segment) = segment {
-        ensure!(segment > 0, "a segment has no bytes");
-        setsockopt(&socket, UdpGsoSegment, &segment.into()).context("cutting datagrams")?;
-    }
-    let mut again = 0;
-    for &size in sizes {
-        let mut attempt = 1;
-        while !try_once(&socket, &cut(size, segment))
-            .with_context(|| format!("a datagram of {size} bytes"))?
-        {
-            ensure!(
-                attempt < ATTEMPTS,
-                "a datagram of {size} bytes has no answer after {ATTEMPTS} attempts"
-            );
-            attempt += 1;
-            again += 1;
+/// One end of datagrams, which the server answers.
+pub struct Client {
+    socket: UdpSocket,
+    segment: Option<u16>,
+}
+
+impl Client {
+    /// Makes one. With a segment, what is longer is given to the kernel at once to be cut into datagrams of
+    /// that size, each of which has an answer.
+    pub fn new(to: &Server, segment: Option<u16>) -> Result<Self> {
+        let any = if to.address.is_ipv4() {
+            "0.0.0.0"
+        } else {
+            "::"
+        };
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect((to.address, to.port))?;
+        if let Some(segment) = segment {
+            ensure!(segment > 0, "a segment has no bytes");
+            setsockopt(&socket, UdpGsoSegment, &segment.into()).context("cutting datagrams")?;
         }
+        Ok(Self { socket, segment })
     }
-    Ok(again)
+
+    /// Sends a datagram, and waits for its answer. Returns how often it was sent again.
+    pub fn exchange(&self, size: usize) -> Result<u32> {
+        let sizes = cut(size, self.segment);
+        for again in 0..ATTEMPTS {
+            let is_answered = try_once(&self.socket, &sizes)
+                .with_context(|| format!("a datagram of {size} bytes"))?;
+            if is_answered {
+                return Ok(again);
+            }
+        }
+        bail!("a datagram of {size} bytes has no answer after {ATTEMPTS} attempts");
+    }
 }
 
 /// Returns the sizes of the datagrams that so many bytes are cut into.
