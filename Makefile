@@ -181,7 +181,7 @@ results: cost-blk cost-net
 		$(harness) report Documentation/results/*.json; } >Documentation/results/README.md
 
 bench-quick: modules harness
-	@$(harness) bench --rounds 2 'disk 4k randread qd32' 'nic tcp out'
+	@$(harness) bench 'disk 4k randread qd32' 'nic tcp out' 'nic udp request'
 
 bench-gate: modules test-modules harness
 	@$(harness) run bench::gate

@@ -67,7 +67,7 @@ harness cost [OPTION ...]       count what the virtio layer costs, and print the
 harness bench [OPTION ...] [PATTERN ...]
                                 have drivers, and devices, do the same, and print how fast
                                 they are
-    --rounds N                  how often, in fours, the first of which do not count (4)
+    --rounds N                  how often, in fours, after one of each to warm up (3)
     --json FILE                 where the results go, too, each when it is there; those that are in
                                 it, and were measured the same way, are kept
     --fresh                     none is kept
@@ -207,7 +207,7 @@ fn cost(arguments: &mut lexopt::Parser) -> Result<()> {
 
 fn bench(arguments: &mut lexopt::Parser) -> Result<()> {
     let mut options = race::Options {
-        rounds: 4,
+        rounds: 3,
         json: None,
         is_fresh: false,
         patterns: Vec::new(),

@@ -10,9 +10,11 @@ pub mod backend;
 mod disk;
 mod driver;
 mod emulated;
+pub mod latency;
 mod nic;
 mod progress;
 pub mod statistics;
+mod way;
 
 use crate::{
     bench::{ORDER, Side},
@@ -21,6 +23,7 @@ use crate::{
     report::{self, About, Features, Outcome, Record},
 };
 use anyhow::{Result, ensure};
+use latency::Latencies;
 use progress::Progress;
 use statistics::Comparison;
 use std::path::{Path, PathBuf};
@@ -53,6 +56,23 @@ struct Scenario<Load: 'static> {
     load: Load,
 }
 
+/// What was reached in a leg.
+struct Leg {
+    /// In the scenario's unit.
+    value: f64,
+    /// How long each operation took, where that is measured.
+    latencies: Latencies,
+}
+
+impl From<f64> for Leg {
+    fn from(value: f64) -> Self {
+        Self {
+            value,
+            latencies: Latencies::default(),
+        }
+    }
+}
+
 /// A guest with what is compared, and something to do with it.
 trait Course: Sized {
     /// How it is told what to do.
@@ -75,11 +95,12 @@ trait Course: Sized {
         None
     }
 
-    /// Does it once with this side, and returns how much of the unit was reached.
-    fn leg(&self, scenario: &Scenario<Self::Load>, side: Side) -> Result<f64>;
+    /// Does it once with this side.
+    fn leg(&self, scenario: &Scenario<Self::Load>, side: Side) -> Result<Leg>;
 }
 
 /// A kind of course.
+#[derive(Clone, Copy)]
 struct Kind {
     /// Tells how many of its scenarios have to be run.
     missing: fn(&Race<'_>) -> u32,
@@ -96,18 +117,16 @@ impl Kind {
     }
 }
 
-/// The drivers.
-const DRIVERS: [Kind; 2] = [Kind::of::<disk::Disk>(), Kind::of::<nic::Nic>()];
-
 /// Runs the scenarios, and prints the table.
 pub fn run(options: &Options) -> Result<()> {
-    let [disk, nic] = DRIVERS;
-    let [disks, nics] = backend::KINDS;
-    let [cards, controllers] = emulated::KINDS;
-    Race::new(options)?
-        .run(&[disk, nic, disks, nics, cards, controllers])
-        .map(|_| ())
+    let mut kinds = Vec::from(way::KINDS);
+    kinds.extend(backend::KINDS);
+    kinds.extend(emulated::KINDS);
+    Race::new(options)?.run(&kinds).map(|_| ())
 }
+
+/// The legs of a scenario before the first round: each side once, to warm up.
+const WARM_UP: [Side; 2] = [Side::Theirs, Side::Ours];
 
 /// What is run, and what came out of it.
 struct Race<'a> {
@@ -143,9 +162,10 @@ impl<'a> Race<'a> {
         Ok(self.outcomes)
     }
 
-    /// Returns how many legs a scenario has. The first round warms up.
+    /// Returns how many legs a scenario has.
     fn legs(&self) -> u32 {
-        ORDER.iter().map(|_| self.options.rounds + 1).sum()
+        let rounds: u32 = ORDER.iter().map(|_| self.options.rounds).sum();
+        WARM_UP.iter().map(|_| 1).sum::<u32>() + rounds
     }
 
     fn wanted<C: Course>(&self) -> impl Iterator<Item = &'static Scenario<C::Load>> {
@@ -206,22 +226,26 @@ impl<'a> Race<'a> {
 
     /// Runs a scenario.
     fn scenario<C: Course>(&mut self, course: &C, scenario: &Scenario<C::Load>) -> Result<Outcome> {
-        let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         self.progress.begin(scenario.name);
-        for round in 0..=self.options.rounds {
+        let mut leg = |side| {
+            let used = if scenario.is_control {
+                Side::Theirs
+            } else {
+                side
+            };
+            let leg = course.leg(scenario, used)?;
+            self.progress.leg();
+            anyhow::Ok(leg)
+        };
+        for side in WARM_UP {
+            leg(side)?;
+        }
+        let (mut theirs, mut ours) = (Reached::default(), Reached::default());
+        for _ in 0..self.options.rounds {
             for side in ORDER {
-                let used = if scenario.is_control {
-                    Side::Theirs
-                } else {
-                    side
-                };
-                let value = course.leg(scenario, used)?;
-                self.progress.leg();
-                // The first round warms up.
                 match side {
-                    _ if round == 0 => {}
-                    Side::Theirs => theirs.push(value),
-                    Side::Ours => ours.push(value),
+                    Side::Theirs => theirs.add(leg(side)?),
+                    Side::Ours => ours.add(leg(side)?),
                 }
             }
         }
@@ -233,7 +257,22 @@ impl<'a> Race<'a> {
             is_control: scenario.is_control,
             rounds: self.options.rounds,
             features: course.features().cloned(),
-            comparison: Comparison::new(theirs, ours)?,
+            comparison: Comparison::new(theirs.values, ours.values)?,
+            latencies: theirs.latencies.points().zip(ours.latencies.points()),
         })
+    }
+}
+
+/// What a side has reached in all of its legs.
+#[derive(Default)]
+struct Reached {
+    values: Vec<f64>,
+    latencies: Latencies,
+}
+
+impl Reached {
+    fn add(&mut self, leg: Leg) {
+        self.values.push(leg.value);
+        self.latencies.add(&leg.latencies);
     }
 }

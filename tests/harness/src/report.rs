@@ -7,12 +7,14 @@
 //! which are against the clock, or rows of costs, which are in instructions.
 
 mod about;
+mod again;
 mod bars;
 mod cost;
 mod document;
 pub mod field;
 mod forest;
 mod html;
+mod latency;
 mod markdown;
 mod outcome;
 mod record;

@@ -148,7 +148,7 @@ pub const TESTS: &[Test] = &[
         .kernels(&[])
         .exhaustive()
         .limit(900),
-    Test::new("backend::race::is_fast", |cx| race::backend::is_fast(cx, 3))
+    Test::new("backend::race::is_fast", |cx| race::backend::is_fast(cx, 5))
         .exhaustive()
         .alone()
         .memory(1024)

@@ -4,7 +4,7 @@
 //! ones with ours: all are in one guest, and are used in turn.
 
 use super::{
-    Course, Kind, Scenario,
+    Course, Kind, Leg, Scenario,
     disk::{self, READ_32, REQUESTS},
     driver::Drivers,
     nic::{self, Load, iperf},
@@ -92,7 +92,7 @@ impl Course for Nics {
             is_control: false,
             load: Against {
                 other: Other::Card,
-                work: Load::Answers,
+                work: Load::Answers(2000),
             },
         },
     ];
@@ -128,7 +128,7 @@ impl Course for Nics {
         &self.guest
     }
 
-    fn leg(&self, scenario: &Scenario<Self::Load>, side: Side) -> Result<f64> {
+    fn leg(&self, scenario: &Scenario<Self::Load>, side: Side) -> Result<Leg> {
         let Against { other, work } = &scenario.load;
         let (used, idle) = if side == Side::Theirs && *other == Other::Card {
             (0, 1)
@@ -140,7 +140,7 @@ impl Course for Nics {
             "idle=$(nic {idle}) && ip addr flush dev $idle && ip link set $idle down
              up {used} && until ping -c 1 -W 1 {PEER} >/dev/null; do :; done"
         ))?;
-        nic::run(&self.guest, work)
+        nic::run(&self.guest, *work)
     }
 }
 
@@ -215,7 +215,7 @@ impl Course for Disks {
         &self.guest
     }
 
-    fn leg(&self, scenario: &Scenario<Self::Load>, side: Side) -> Result<f64> {
+    fn leg(&self, scenario: &Scenario<Self::Load>, side: Side) -> Result<Leg> {
         let Against { other, work } = &scenario.load;
         let disk = match (side, other) {
             (Side::Theirs, Other::Ahci) => "sda",

@@ -2,7 +2,7 @@
 
 //! A page, which needs nothing but itself.
 
-use super::{Group, Outcome, Part, Work, bars, forest, mean, svg::escape};
+use super::{Group, Outcome, Part, Work, again, bars, forest, latency, mean, svg::escape};
 use crate::race::statistics::Verdict;
 
 const STYLE: &str = include_str!("page.css");
@@ -18,7 +18,7 @@ const READING: &[(&str, &str)] = &[
     (
         "Dot: median",
         "The ratio of the medians of all legs that count, ours to the other: above 1, ours is faster. The \
-         legs of both sides take turns, in one guest, in the order A B B A; the first four do not count.",
+         legs of both sides take turns, in one guest, in the order A B B A, after one of each to warm up.",
     ),
     (
         "Whisker: 95 %",
@@ -34,6 +34,11 @@ const READING: &[(&str, &str)] = &[
     (
         "Control",
         "One side against itself. What that is away from 1 is noise; it is in no mean.",
+    ),
+    (
+        "How long",
+        "Which part of the operations was done in what time: a curve that is further to the left is faster. \
+         All legs of a side are put together.",
     ),
     (
         "Diamond: geometric mean",
@@ -58,6 +63,8 @@ pub fn page(parts: &[Part]) -> String {
     );
     page += &tiles(parts);
     parts.iter().for_each(|part| page += &speeds(part));
+    page += &repeated(parts);
+    parts.iter().for_each(|part| page += &latencies(part));
     let costs: String = parts.iter().map(costs).collect();
     if !costs.is_empty() {
         page += &format!("<h2>What it costs</h2>\n{costs}");
@@ -196,6 +203,71 @@ fn speed(outcome: &Outcome) -> String {
     )
 }
 
+/// Shows what came out of what was run twice.
+fn repeated(parts: &[Part]) -> String {
+    let pairs = again::pairs(parts);
+    if pairs.is_empty() {
+        return String::new();
+    }
+    let mut rows = String::new();
+    for pair in &pairs {
+        rows += &format!("<tr><td>{}</td>", escape(&pair.first.name));
+        for outcome in [pair.first, pair.second] {
+            let (low, high) = outcome.comparison.interval;
+            rows += &format!(
+                "<td>{:.2}</td><td>{low:.2}..{high:.2}</td>",
+                outcome.comparison.median
+            );
+        }
+        let (class, word) = if pair.agrees() {
+            ("alike", "overlap")
+        } else {
+            ("slower", "apart")
+        };
+        rows +=
+            &format!("<td class=\"text\"><span class=\"pill {class}\">{word}</span></td></tr>\n");
+    }
+    format!(
+        "<h2>Run again</h2>\n<p>{}</p>\n<details class=\"card scroll\"><summary>The figures</summary>\n\
+         <table>\n<thead><tr><th>scenario</th><th>median</th><th>95 %</th><th>again</th><th>95 %</th>\
+         <th class=\"text\">intervals</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</details>\n",
+        again::summary(&pairs)
+    )
+}
+
+/// Shows how long operations take, in the scenarios that tell it.
+fn latencies(part: &Part) -> String {
+    let (mut pictures, mut rows) = (String::new(), String::new());
+    for outcome in &part.document.outcomes {
+        let Some((picture, latencies)) = latency::draw(outcome).zip(outcome.latencies.as_ref())
+        else {
+            continue;
+        };
+        let name = escape(&outcome.name);
+        pictures += &format!("<div class=\"card\">\n<h3>{name}</h3>\n{picture}</div>\n");
+        rows += &format!("<tr><td>{name}</td>");
+        for mark in latency::MARKS {
+            if let Some((theirs, ours)) = latency::at(latencies, mark) {
+                rows += &format!("<td>{theirs:.0}</td><td>{ours:.0}</td>");
+            }
+        }
+        rows += "</tr>\n";
+    }
+    if pictures.is_empty() {
+        return pictures;
+    }
+    let heads: String = latency::MARKS
+        .iter()
+        .map(|mark| format!("<th>{}</th><th>ours</th>", latency::name(*mark)))
+        .collect();
+    format!(
+        "<h2>How long</h2>\n<p class=\"place\">{}</p>\n{pictures}<div class=\"card scroll\">\n\
+         <table>\n<thead><tr><th>microseconds</th>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
+         </table>\n</div>\n",
+        escape(&part.place())
+    )
+}
+
 /// Shows what work costs.
 fn costs(part: &Part) -> String {
     let show = |work: &Work<'_>| {
@@ -316,7 +388,8 @@ mod tests {
                 assert_eq!(page.matches(&row).count(), wanted, "{row}");
             }
         }
-        assert_eq!(page.matches("<h3>").count(), 2);
+        // Two kinds of work, and one scenario with latencies.
+        assert_eq!(page.matches("<h3>").count(), 3);
         Ok(())
     }
 

@@ -2,17 +2,19 @@
 
 //! Tables in Markdown, to be pasted where people talk.
 
-use super::{Outcome, Part, Work, mean};
+use super::{Outcome, Part, Work, again, latency, mean};
 
 /// Makes the tables of some files.
 pub fn table(parts: &[Part]) -> String {
     let mut text = "# rust-virtio, compared\n".to_owned();
     for part in parts {
         text += &speeds(part);
+        text += &latencies(part);
         for work in &part.works() {
             text += &costs(part, work);
         }
     }
+    text += &repeated(parts);
     text += "\nWhere it was measured:\n";
     for part in parts {
         text += &format!("\n* {}\n", escape(&part.file));
@@ -70,6 +72,61 @@ fn speed(outcome: &Outcome) -> String {
     )
 }
 
+/// Says how long operations take.
+fn latencies(part: &Part) -> String {
+    let mut rows = String::new();
+    for outcome in &part.document.outcomes {
+        let Some(latencies) = &outcome.latencies else {
+            continue;
+        };
+        rows += &format!("| {} |", escape(&outcome.name));
+        for mark in latency::MARKS {
+            if let Some((theirs, ours)) = latency::at(latencies, mark) {
+                rows += &format!(" {theirs:.0} | {ours:.0} |");
+            }
+        }
+        rows += "\n";
+    }
+    if rows.is_empty() {
+        return rows;
+    }
+    let (mut head, mut rule) = (String::new(), String::new());
+    for mark in latency::MARKS {
+        head += &format!(" {} | ours |", latency::name(mark));
+        rule += "--:|--:|";
+    }
+    format!(
+        "\n## How long\n\nMicroseconds in which so many operations are done, with the other and with \
+         ours.\n\n| scenario |{head}\n|:--|{rule}\n{rows}"
+    )
+}
+
+/// Says what came out of what was run twice.
+fn repeated(parts: &[Part]) -> String {
+    let pairs = again::pairs(parts);
+    if pairs.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "\n## Run again\n\n{}\n\n| scenario | median | 95 % | again | 95 % | |\n\
+         |:--|--:|--:|--:|--:|:--|\n",
+        again::summary(&pairs)
+    );
+    for pair in &pairs {
+        text += &format!("| {} |", escape(&pair.first.name));
+        for outcome in [pair.first, pair.second] {
+            let (low, high) = outcome.comparison.interval;
+            text += &format!(" {:.2} | {low:.2}..{high:.2} |", outcome.comparison.median);
+        }
+        text += if pair.agrees() {
+            " overlap |\n"
+        } else {
+            " **apart** |\n"
+        };
+    }
+    text
+}
+
 fn costs(part: &Part, work: &Work<'_>) -> String {
     let mut text = format!(
         "\n## Instructions: {}\n\n{}. Below 1, ours takes fewer.\n\n\
@@ -111,10 +168,13 @@ mod tests {
 
     #[test]
     fn each_scenario_is_a_line() -> anyhow::Result<()> {
-        let text = table(&[samples::part()?]);
+        let text = table(&[samples::part()?, samples::part()?]);
         assert!(text.contains("| nic tcp in | in-tree | 101.5 | 203.0 | IO/s | 2.00 | 2.00 |"));
         assert!(text.contains("| disk &lt;three> \\| \"four\" &amp; five | in-tree |"));
         assert!(text.contains("disk 1.22, nic 2.00, **all 1.44**."));
+        assert!(text.contains("| nic tcp in | 100 | 80 | 200 | 210 | 200 | 210 | 900 | 450 |"));
+        assert!(text.contains("| nic tcp in | 2.00 | 1.9"));
+        assert!(text.contains("the intervals of 4 overlap"));
         assert!(text.contains("| small | 1000.0 | 400.0 | 500.0 | 300.0 | 0.500 | 0.750 |"));
         assert!(text.contains("Geometric mean: **1.000**, of the driver's part 0.750."));
         Ok(())

@@ -3,8 +3,8 @@
 //! What both sides have reached in a scenario, against the clock.
 
 use super::field;
-use crate::race::statistics::Comparison;
-use anyhow::{Context, Result};
+use crate::race::{latency::Point, statistics::Comparison};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -49,6 +49,9 @@ pub struct Outcome {
     /// The features of both, if they are two drivers.
     pub features: Option<Features>,
     pub comparison: Comparison,
+    /// In what time which part of the operations was done, by the other and by ours, where that was
+    /// measured.
+    pub latencies: Option<(Vec<Point>, Vec<Point>)>,
 }
 
 impl fmt::Display for Outcome {
@@ -87,6 +90,13 @@ impl Outcome {
             .features
             .as_ref()
             .map(|features| json!({"theirs": features.theirs, "ours": features.ours}));
+        let latencies = self.latencies.as_ref().map(|(theirs, ours)| {
+            let points = |points: &[Point]| -> Vec<_> {
+                let point = |point: &Point| json!([point.part, point.microseconds]);
+                points.iter().map(point).collect()
+            };
+            json!({"theirs": points(theirs), "ours": points(ours)})
+        });
         json!({
             "scenario": self.name,
             "unit": self.unit,
@@ -100,6 +110,7 @@ impl Outcome {
             "median": comparison.median,
             "interval": [low, high],
             "verdict": comparison.verdict().text(),
+            "latencies": latencies,
         })
     }
 
@@ -129,8 +140,24 @@ impl Outcome {
             rounds: field::count(value, "rounds")?,
             features,
             comparison: Comparison::new(theirs, ours)?,
+            latencies: match value.get("latencies") {
+                None | Some(Value::Null) => None,
+                Some(both) => Some((points(both, "theirs")?, points(both, "ours")?)),
+            },
         })
     }
+}
+
+/// Reads in what time which part was done: pairs of a part and microseconds.
+fn points(both: &Value, side: &str) -> Result<Vec<Point>> {
+    let point = |value: &Value| {
+        let pair = (value[0].as_f64(), value[1].as_f64());
+        let (Some(part), Some(microseconds)) = pair else {
+            bail!("{value} in {side:?} is no point");
+        };
+        Ok(Point { part, microseconds })
+    };
+    field::list(both, side)?.iter().map(point).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Results that tests use.
 
 use super::{About, CostRow, Document, Features, Outcome, Part, Spent};
-use crate::race::statistics::Comparison;
+use crate::race::{latency::Point, statistics::Comparison};
 use anyhow::Result;
 
 /// Where they are from; with a name that has to be escaped.
@@ -34,6 +34,12 @@ fn outcome(name: &str, factor: f64, is_control: bool) -> Result<Outcome> {
             ours: "0x1".to_owned(),
         }),
         comparison: Comparison::new(theirs, ours)?,
+        latencies: name.starts_with("nic").then(|| {
+            let point = |(part, microseconds)| Point { part, microseconds };
+            let theirs = [(0.5, 100.0), (0.99, 200.0), (0.999, 900.0)];
+            let ours = [(0.5, 80.0), (0.99, 210.0), (0.999, 450.0)];
+            (theirs.map(point).to_vec(), ours.map(point).to_vec())
+        }),
     })
 }
 

@@ -60,15 +60,24 @@ impl Svg {
         );
     }
 
+    /// Draws a line from place to place.
+    pub fn polyline(&mut self, class: &str, places: &[Place]) {
+        self.shape("polyline", class, places);
+    }
+
     /// Draws a shape with these corners.
     pub fn polygon(&mut self, class: &str, corners: &[Place]) {
-        let corners: Vec<_> = corners
+        self.shape("polygon", class, corners);
+    }
+
+    fn shape(&mut self, shape: &str, class: &str, places: &[Place]) {
+        let places: Vec<_> = places
             .iter()
             .map(|Place(x, y)| format!("{x:.1},{y:.1}"))
             .collect();
         self.body += &format!(
-            "<polygon class=\"{class}\" points=\"{}\"/>\n",
-            corners.join(" ")
+            "<{shape} class=\"{class}\" points=\"{}\"/>\n",
+            places.join(" ")
         );
     }
 
