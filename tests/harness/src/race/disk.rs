@@ -191,7 +191,7 @@ pub fn run(guest: &Guest, disk: &str, cpus: &str, unit: &str, load: &str) -> Res
     // To look at the clock more often takes time.
     let times = load == READ_1;
     let clock = if times {
-        "--output-format=json+"
+        "--clat_percentiles=0 --lat_percentiles=1 --output-format=json+"
     } else {
         "--gtod_reduce=1 --output-format=json"
     };
@@ -216,7 +216,7 @@ pub fn run(guest: &Guest, disk: &str, cpus: &str, unit: &str, load: &str) -> Res
             .map(|bytes| bytes / f64::from(1 << 20))
     };
     let latencies = if times {
-        latencies(&job[way]["clat_ns"]["bins"])?
+        latencies(&job[way]["lat_ns"]["bins"])?
     } else {
         Latencies::default()
     };
