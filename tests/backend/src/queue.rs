@@ -2,6 +2,7 @@
 
 //! A queue: what QEMU tells of it, its ring while it runs, and what is being served.
 
+mod batch;
 mod explain;
 mod watch;
 
@@ -16,6 +17,7 @@ use crate::{
     ring::{Buffer, Ring, Setup, Told},
     rule::Action,
 };
+use batch::Batch;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -106,6 +108,8 @@ pub struct Counters {
     pub taken: u64,
     /// ... and returned.
     pub returned: u64,
+    /// ... without the driver being told of them, as they were in a batch with a later one.
+    pub spared: u64,
     /// ... and taken again, after another backend.
     pub resumed: u64,
     /// The most buffers that were out at once.
@@ -192,6 +196,9 @@ pub struct Queue<J> {
     pub storm: Option<Storm>,
     /// What is returned with the next one.
     pub joined: Vec<Done>,
+    /// Whether the driver takes batches, and that of which it is told next.
+    takes_batches: bool,
+    batch: Option<Batch>,
     /// How many were returned when the driver was asked for the last time.
     returned_before: u64,
     /// An interrupt is owed, as there was no way to send it.
@@ -224,6 +231,8 @@ impl<J> Queue<J> {
             after: Vec::new(),
             storm: None,
             joined: Vec::new(),
+            takes_batches: false,
+            batch: None,
             returned_before: 0,
             owes_call: false,
             watch: None,
@@ -260,14 +269,16 @@ impl<J> Queue<J> {
         self.after.clear();
         self.storm = None;
         self.joined.clear();
+        self.batch = None;
         self.owes_call = false;
         self.gate_limit = None;
     }
 
-    /// Begins anew with a ring.
-    pub fn start(&mut self, ring: Ring, order: Order) {
+    /// Begins anew with a ring, whose driver takes batches or does not.
+    pub fn start(&mut self, ring: Ring, order: Order, takes_batches: bool) {
         self.stop();
         self.ring = Some(ring);
+        self.takes_batches = takes_batches;
         self.gate = Gate::new(order);
         self.number = 0;
         self.began = self.counters.returned;
@@ -358,6 +369,7 @@ impl<J> Queue<J> {
 
     /// Notifies the driver of what was returned, if it wants to be.
     pub fn notify(&mut self) -> crate::ring::Result<()> {
+        self.end_batch()?;
         let Some(ring) = &mut self.ring else {
             return Ok(());
         };
@@ -405,6 +417,10 @@ impl<J> Queue<J> {
             self.joined.clear();
             return Ok(());
         }
+        if self.takes_batches && lie.is_none() && self.joined.is_empty() {
+            return self.give_back_in_batch(done);
+        }
+        self.end_batch()?;
         let free = lie.map_or(0, |_| self.free_id(memory));
         if !self.joined.is_empty() {
             return self.give_back_together(done, lie, free);
@@ -500,6 +516,7 @@ impl<J> Queue<J> {
             "storm_calls": counters.storm_calls,
             "taken": counters.taken,
             "returned": counters.returned,
+            "spared": counters.spared,
             "resumed": counters.resumed,
             "depth": counters.depth,
             "depths": counters.depths.describe(),

@@ -219,6 +219,17 @@ impl Ring {
         delegate!(self, ring => ring.push_together(buffers, &told))
     }
 
+    /// Returns the last one of so many buffers, which have so many descriptors: those before have come
+    /// before it, and are returned with it.
+    pub fn push_batch(
+        &mut self,
+        last: u16,
+        written: u32,
+        (buffers, descriptors): (u16, u16),
+    ) -> Result<()> {
+        delegate!(self, ring => ring.push_batch(last, written, (buffers, descriptors)))
+    }
+
     /// Puts back the buffer that was taken last.
     pub fn unpop(&mut self, buffer: &Buffer) -> Result<()> {
         delegate!(self, ring => ring.unpop(buffer))

@@ -38,11 +38,8 @@ impl<C: Class> Device<C> {
     pub fn start(&mut self, index: usize) {
         self.end_watch(index);
         let form = self.form();
-        let order = if has(self.accepted, Feature::IN_ORDER) {
-            Order::Came
-        } else {
-            self.order
-        };
+        let in_order = has(self.accepted, Feature::IN_ORDER);
+        let order = if in_order { Order::Came } else { self.order };
         let record = self.record.as_ref().and_then(|record| {
             let length = inflight::length(record.size);
             let there = index < usize::from(record.queues);
@@ -58,7 +55,8 @@ impl<C: Class> Device<C> {
                 let resumed = ring.to_resume();
                 let size = queue.setup.size;
                 note!("{}: queue {index} of {size} starts: {form:?}", self.name);
-                queue.start(ring, order);
+                // The record has each buffer by itself.
+                queue.start(ring, order, in_order && record.is_none());
                 queue.counters.resumed += u64::try_from(resumed).unwrap_or(0);
                 if resumed > 0 {
                     // The one before may not have sent its last interrupt.

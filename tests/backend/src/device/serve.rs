@@ -235,8 +235,11 @@ impl<C: Class> Device<C> {
                 result = queue.notify();
             }
             result = result.and_then(|()| queue.give_back(&self.memory, done));
-            if let (true, Some(ring)) = (muted, &mut queue.ring) {
-                result = result.and_then(|()| ring.wants_call().map(|_| ()));
+            if muted {
+                result = result.and_then(|()| queue.end_batch());
+                if let Some(ring) = &mut queue.ring {
+                    result = result.and_then(|()| ring.wants_call().map(|_| ()));
+                }
             }
             if let Err(error) = result {
                 return queue.fail(&error);

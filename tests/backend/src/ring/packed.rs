@@ -240,6 +240,21 @@ impl Ring {
         Ok(())
     }
 
+    pub(super) fn push_batch(
+        &mut self,
+        last: u16,
+        written: u32,
+        (buffers, descriptors): (u16, u16),
+    ) -> Result<()> {
+        if self.record.is_some() {
+            return Err(Error::Recorded);
+        }
+        self.forge(last.into(), written, descriptors)?;
+        self.out = self.out.saturating_sub(buffers);
+        self.descriptors_out = self.descriptors_out.saturating_sub(descriptors);
+        Ok(())
+    }
+
     pub(super) fn unpop(&mut self, buffer: &Buffer) -> Result<()> {
         if self.record.is_some() {
             return Err(Error::Recorded);

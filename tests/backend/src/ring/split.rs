@@ -175,6 +175,21 @@ impl Ring {
         self.jump(u16::try_from(told.len()).unwrap_or(u16::MAX))
     }
 
+    pub(super) fn push_batch(
+        &mut self,
+        last: u16,
+        written: u32,
+        (buffers, _): (u16, u16),
+    ) -> Result<()> {
+        if self.record.is_some() {
+            return Err(Error::Recorded);
+        }
+        // What stands where the others would be is not looked at.
+        self.write_used(self.done, last.into(), written)?;
+        self.out = self.out.saturating_sub(buffers);
+        self.jump(buffers)
+    }
+
     pub(super) fn unpop(&mut self, _buffer: &Buffer) -> Result<()> {
         if self.record.is_some() {
             return Err(Error::Recorded);

@@ -226,11 +226,14 @@ fn buffers_are_returned_in_order() {
         bench.prepare(RequestKind::Read, &[10, 20, 30, 40]);
         bench.kick();
         bench.wait(bench.sent);
-        for at in 0..MOST {
+        let mut at = 0;
+        while at < MOST {
             let place = (bench.sent - MOST + at) % SIZE;
             let element = USED + 4 + u64::from(place) * 8;
+            // It may stand for those before it, too.
             let id = u32::from_le_bytes(bench.host.read(element));
-            assert_eq!(id, u32::from(2 * at), "round {round}");
+            let last = (at..MOST).find(|at| id == u32::from(2 * at));
+            at = last.unwrap_or_else(|| panic!("{id} in round {round}")) + 1;
         }
     }
 }

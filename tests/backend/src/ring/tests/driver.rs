@@ -224,6 +224,18 @@ impl Driver {
         Some((id, element.len.get()))
     }
 
+    /// Takes the buffers of a batch that come before its last one: these, which were added one after the
+    /// other. It has taken the last one already.
+    pub fn skip(&mut self, ids: &[u16]) {
+        for id in ids {
+            self.seen = self.seen.wrapping_add(1);
+            if self.form.packed {
+                let count = std::mem::take(&mut self.counts[usize::from(*id)]);
+                self.take = self.take.plus(count, self.size()).expect("a position");
+            }
+        }
+    }
+
     /// Tells whether it wants to be notified of the next used buffer.
     pub fn want_calls(&self, memory: &Memory, want: bool) {
         let event = self.base + AVAILABLE;
