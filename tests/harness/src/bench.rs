@@ -135,7 +135,7 @@ pub const KICKS: &str =
 
 /// How often they are made at most, until two of each side agree: how often the guest is idle, and
 /// what it does then, depends on the host.
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = 6;
 
 /// Returns what a round costs on their side and on ours: `run` is called with a number of rounds.
 ///
